@@ -1,0 +1,52 @@
+"""From a request to a completion: divide, understand, answer, count, cut. Pure but for caches of what was read."""
+
+from random import Random
+
+import orjson
+
+from penstock.local.model_server.answers import Answering, brief
+from penstock.local.model_server.models import Model
+from penstock.local.model_server.prompt import divide
+from penstock.local.model_server.schema import SchemaError
+from penstock.local.model_server.tokens import count, write
+from penstock.local.model_server.wire import ChatRequest, Completion, RequestRefusedError
+
+TOKENS_PER_MESSAGE = 4
+TOKENS_PER_ANSWER_START = 3
+
+
+def complete(model: Model, chat: ChatRequest, *, call_id: str, now: float, random: Random) -> Completion:
+    """The model's answer to a request; `now` in seconds since 1970, `random` for a temperature above 0 without a seed.
+
+    Raises RequestRefusedError (400, `context_length_exceeded`) if the prompt is longer than the model's context window.
+    """
+    turns = [message.turn() for message in chat.messages]
+    wanted = chat.response_format
+    response_format = orjson.dumps(wanted.model_dump(by_alias=True)) if wanted else b"null"
+    prompt_tokens = TOKENS_PER_ANSWER_START + sum(TOKENS_PER_MESSAGE + count(turn.text) for turn in turns)
+    if wanted and wanted.json_schema:
+        prompt_tokens += count(response_format.decode())
+    limit = model.recipe.context_window
+    if prompt_tokens > limit:
+        message = f"This model's context window is {limit} tokens, but your messages are {prompt_tokens}: shorten them."
+        raise RequestRefusedError(400, message, param="messages", code="context_length_exceeded")
+    instructions, text = divide(turns)
+    try:
+        understood = brief(model, instructions, response_format)
+    except SchemaError as error:
+        message = f"Invalid schema for response_format: at {error}."
+        raise RequestRefusedError(400, message, param="response_format", code="invalid_json_schema") from error
+    seeded = random if chat.seed is None else Random(chat.seed)  # noqa: S311 - sampling, not secrecy
+    answering = Answering(understood.prompt, text, chat.temperature or 0.0, seeded)
+    tokens = write(answering.parts(understood.plan), logprobs=bool(chat.logprobs))
+    most = chat.token_limit
+    return Completion(
+        id=f"chatcmpl-{call_id}",
+        created=int(now),
+        model=model.name,
+        fingerprint=model.fingerprint,
+        tokens=tokens[:most],
+        finish_reason="length" if most is not None and len(tokens) > most else "stop",
+        prompt_tokens=prompt_tokens,
+        top_logprobs=(chat.top_logprobs or 0) if chat.logprobs else None,
+    )

@@ -1,0 +1,133 @@
+"""Finding in a text what a field asks for: sentences, numbers, dates, addresses, references. Pure, simple and literal.
+
+Nothing is made up: a candidate is always a part of the text, or the text has none.
+"""
+
+import re
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import date
+
+import numpy as np
+from numpy.typing import NDArray
+
+from penstock.local.model_server.features import words
+
+MOST_CANDIDATES = 64
+LONGEST_SENTENCE = 400
+
+_SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?](?!\s|$)[^.!?\n]*)*[.!?]*")
+_NUMBER = re.compile(r"(?<![\w.,-])-?\d+(?:,\d{3})*(?:\.\d+)?(?![\w-])")
+_ISO_DATE = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_WRITTEN_DATE = re.compile(
+    rf"\b(\d{{1,2}})(?:st|nd|rd|th)?\s+({'|'.join(_MONTHS)})[a-z]*\.?,?\s+(\d{{4}})\b", re.IGNORECASE
+)
+_EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
+_REFERENCE = re.compile(r"\b(?=[\w-]{0,40}\d)[A-Za-z0-9][\w-]{2,40}\b")
+_MONEY_BEFORE = re.compile(r"[$€£¥]\s?$|\b(?:usd|eur|gbp|chf)\s$", re.IGNORECASE)
+_COMMON = frozenset(
+    re.findall(
+        r"\w+", "a an the of or and to in on at is are was it its be i my me you your for with by as that this do how"
+    )
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A part of the text that could fill a field, as it would be written, and how well it fits (log odds)."""
+
+    text: str
+    score: float
+
+
+def sentences(text: str) -> list[str]:
+    """The text's sentences, as they are written."""
+    found = (match.strip()[:LONGEST_SENTENCE].strip() for match in _SENTENCE.findall(text))
+    return list(dict.fromkeys(sentence for sentence in found if sentence))[:MOST_CANDIDATES]
+
+
+def best_sentences(texts: Iterable[str], about: str) -> list[Candidate]:
+    """Sentences of the texts, by the words they share with `about`; of equals the earlier one."""
+    asked = set(words(about)) - _COMMON
+    found: dict[str, Candidate] = {}
+    for text in texts:
+        for sentence in sentences(text):
+            said = set(words(sentence)) - _COMMON
+            fit = 6.0 * len(asked & said) / max(1.0, float(len(asked) * len(said)) ** 0.5)
+            found.setdefault(sentence, Candidate(sentence, fit - 0.2 * len(found)))
+    return list(found.values())[:MOST_CANDIDATES]
+
+
+def numbers(text: str, about: str) -> list[Candidate]:
+    """Numbers in the text without thousands separators; better near a word of `about`, or as an amount of money."""
+    asked = set(words(about)) - _COMMON
+    money = bool(asked & {"amount", "price", "cost", "total", "fee", "sum"})
+    found: dict[str, Candidate] = {}
+    for match in _NUMBER.finditer(text):
+        around = set(words(text[max(0, match.start() - 40) : match.end() + 40]))
+        score = 2.0 * len(asked & around) - len(found)
+        score += 3.0 if money and _MONEY_BEFORE.search(text[: match.start()][-4:]) else 0.0
+        plain = _json_number(match[0])
+        found.setdefault(plain, Candidate(plain, score))
+    return list(found.values())[:MOST_CANDIDATES]
+
+
+def whole_numbers(text: str, about: str) -> list[Candidate]:
+    """Those of the numbers that have no fraction."""
+    return [candidate for candidate in numbers(text, about) if "." not in candidate.text]
+
+
+def dates(text: str, _about: str) -> list[Candidate]:
+    """Real dates in the text, ISO or `12 March 2026`, as ISO dates."""
+    found = [(m.start(), (int(m[1]), int(m[2]), int(m[3]))) for m in _ISO_DATE.finditer(text)]
+    found += [
+        (m.start(), (int(m[3]), _MONTHS.index(m[2][:3].lower()) + 1, int(m[1]))) for m in _WRITTEN_DATE.finditer(text)
+    ]
+    return _in_order(_iso(*parts) for _, parts in sorted(found))
+
+
+def emails(text: str, _about: str) -> list[Candidate]:
+    """Mail addresses in the text."""
+    return _in_order(_EMAIL.findall(text))
+
+
+def references(text: str, _about: str) -> list[Candidate]:
+    """Words with a digit in them, such as an order number."""
+    return _in_order(_REFERENCE.findall(text))
+
+
+Finder = Callable[[str, str], list[Candidate]]
+
+
+def weigh(candidates: Sequence[Candidate]) -> NDArray[np.float64]:
+    """How probable each candidate is."""
+    scores = np.array([candidate.score for candidate in candidates])
+    raised = np.exp(scores - scores.max()) + 1e-9
+    return np.asarray(raised / raised.sum(), dtype=np.float64)
+
+
+def keywords(text: str) -> list[Candidate]:
+    """The words of a text that say most, the longer the better: what is left when no labels are given."""
+    said = dict.fromkeys(word for word in words(text) if word not in _COMMON and len(word) > 2)
+    return [Candidate(word, len(word) / 2.0) for word in said][:MOST_CANDIDATES]
+
+
+def _in_order(found: Iterable[str | None]) -> list[Candidate]:
+    distinct = dict.fromkeys(text for text in found if text)
+    return [Candidate(text, -float(place)) for place, text in enumerate(distinct)][:MOST_CANDIDATES]
+
+
+def _iso(year: int, month: int, day: int) -> str | None:
+    try:
+        return date(year, month, day).isoformat()
+    except ValueError:
+        return None
+
+
+def _json_number(written: str) -> str:
+    """Without separators and leading zeros, which JSON does not allow."""
+    plain = written.replace(",", "")
+    sign, digits = ("-", plain[1:]) if plain.startswith("-") else ("", plain)
+    whole, point, fraction = digits.partition(".")
+    return f"{sign}{int(whole)}{point}{fraction}"

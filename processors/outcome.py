@@ -1,0 +1,77 @@
+"""Outcomes: the five things that a stage can say about a job, and the facts it learned on the way."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeAlias, TypeVar
+
+from schemas.base import JsonText, Record
+from schemas.envelope import Envelope
+from schemas.stages import Attempt, Decision, Finding, GateDecision, Status
+
+In = TypeVar("In", bound=Record)
+Out = TypeVar("Out", bound=Record)
+Product = TypeVar("Product", bound=Record, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What a stage learned about a job: it becomes trace events and moves the job's totals."""
+
+    decision: Decision | None = None
+    attempts: tuple[Attempt, ...] = ()
+    findings: tuple[Finding, ...] = ()
+    gate: GateDecision | None = None
+
+
+NO_FACTS = Facts()
+
+
+@dataclass(frozen=True, slots=True)
+class Pass(Generic[Product]):
+    """Go on to the next stage with this product; `head` holds fields of the head that the stage settled."""
+
+    product: Product
+    facts: Facts = NO_FACTS
+    head: dict[str, object] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Retry:
+    """Not now: come back after so many seconds. From inference this is another round through routing."""
+
+    reason: str
+    after_s: float = 0.0
+    facts: Facts = NO_FACTS
+
+
+@dataclass(frozen=True, slots=True)
+class Climb:
+    """Try the next rung of the ladder."""
+
+    reason: str
+    facts: Facts = NO_FACTS
+
+
+@dataclass(frozen=True, slots=True)
+class Escalate:
+    """A person must decide; `proposed` is the best answer so far, `confidence` how far it is to be trusted."""
+
+    reason: str
+    proposed: JsonText | None = None
+    confidence: float | None = None
+    facts: Facts = NO_FACTS
+
+
+@dataclass(frozen=True, slots=True)
+class Reject:
+    """The job ends here with this terminal status."""
+
+    status: Status
+    reason: str
+    output: JsonText | None = None
+    facts: Facts = NO_FACTS
+
+
+Outcome: TypeAlias = Pass[Product] | Retry | Climb | Escalate | Reject
+Processor: TypeAlias = Callable[[Envelope[In]], Awaitable[Outcome[Out]]]

@@ -1,0 +1,1 @@
+"""Pure decisions: which rung, what after a failure, what the gate says. No clock, no I/O, no randomness."""

@@ -1,0 +1,1 @@
+"""Calls to model providers: one port, its dialects, its transports. The only place that knows HTTP."""

@@ -1,0 +1,165 @@
+"""Providers over HTTP: httpx requests straight to the aiohttp transport. The only file that imports an HTTP client.
+
+`httpx.AsyncClient` is left out on purpose: what its layer adds (cookies, redirects, auth, events) is not wanted here and
+cost more CPU than the rest of the call.
+"""
+
+import asyncio
+import os
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from urllib.parse import quote
+
+import aiohttp
+import httpx
+from httpx_aiohttp import AiohttpTransport
+
+from processors.models import Models, ProviderSettings
+from processors.problems import CredentialError
+from processors.providers import openai_chat
+from processors.providers.errors import Break
+from processors.providers.openai_chat import RawResponse
+from processors.providers.port import Answered, CompletionRequest, Failure, Provider
+
+ATTEMPT_HEADER = "X-Penstock-Attempt"
+MAX_RESPONSE_BYTES = 8 * 1024 * 1024
+_KEEP_ALIVE_S = 30.0
+
+# What the transport makes of aiohttp's errors is coarse (a disconnect becomes a connect time-out), so its cause is asked.
+_BREAKS: tuple[tuple[tuple[type[BaseException], ...], Break], ...] = (
+    ((aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch), Break.TLS),
+    ((aiohttp.InvalidURL, httpx.UnsupportedProtocol, httpx.InvalidURL), Break.BAD_URL),
+    ((aiohttp.ConnectionTimeoutError,), Break.CONNECT_TIMEOUT),
+    ((aiohttp.ClientConnectorError,), Break.NOT_CONNECTED),
+)
+_EXPECTED = (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError)
+
+
+class HttpProvider:
+    """One provider over HTTP. Use it within one event loop, and close it."""
+
+    def __init__(
+        self, settings: ProviderSettings, api_key: str | None = None, clock: Callable[[], datetime] | None = None
+    ) -> None:
+        self._settings = settings
+        self._clock = clock or (lambda: datetime.now(UTC))
+        self._url = httpx.URL(settings.base_url + openai_chat.PATH)
+        headers = {
+            "Host": self._url.netloc.decode(),
+            "Content-Type": "application/json",
+            "Accept": "application/json",
+            # Answers are short, and an encoding would cost more CPU than it saves on the wire.
+            "Accept-Encoding": "identity",
+            "User-Agent": "penstock",
+        }
+        if api_key:
+            headers["Authorization"] = f"Bearer {api_key}"
+        # With its encoding given, httpx need not guess it from the bytes of every header of every call.
+        self._headers = httpx.Headers(headers, encoding="latin-1")
+        self._slots = asyncio.Semaphore(settings.max_in_flight)
+        self._transport = AiohttpTransport(client=self._session)
+
+    def __repr__(self) -> str:
+        return f"HttpProvider({self._settings.base_url!r})"  # the key is in the headers and stays there
+
+    def _session(self) -> aiohttp.ClientSession:
+        # The slots bound the connections; a jar would carry cookies from one tenant's call to the next.
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S)
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+
+    async def complete(self, request: CompletionRequest) -> Answered:
+        """One call, once."""
+        body = openai_chat.encode(request)
+        asked = body.decode()
+        left = await self._slot(request.left_s)
+        if left is None:
+            said = f"all {self._settings.max_in_flight} slots of the provider were taken until the job's deadline"
+            return openai_chat.broken(asked, Break.NO_SLOT, said)
+        try:
+            return await self._call(request, body, asked, min(request.total_timeout_s, left))
+        finally:
+            self._slots.release()
+
+    async def _slot(self, left_s: float) -> float | None:
+        """Take a slot; what is left of the time then, nothing if none became free in time."""
+        if not self._slots.locked():
+            await self._slots.acquire()
+            return left_s
+        clock = asyncio.get_running_loop().time
+        start = clock()
+        try:
+            async with asyncio.timeout(left_s):
+                await self._slots.acquire()
+        except TimeoutError:
+            return None
+        return left_s - (clock() - start)
+
+    async def _call(self, request: CompletionRequest, body: bytes, asked: str, limit: float) -> Answered:
+        try:
+            async with asyncio.timeout(limit):
+                raw = await self._exchange(request, body)
+        except TimeoutError:
+            return openai_chat.broken(asked, Break.TOTAL_TIMEOUT, f"no answer within {limit:.3g} s")
+        except _EXPECTED as error:
+            return _broken(asked, error)
+        if raw is None:
+            return openai_chat.broken(asked, Break.TOO_LARGE, f"the response exceeds {MAX_RESPONSE_BYTES} bytes")
+        return openai_chat.read(asked, raw, self._clock())
+
+    async def _exchange(self, request: CompletionRequest, body: bytes) -> RawResponse | None:
+        """The response; nothing if it is too large."""
+        headers = self._headers.copy()
+        headers[ATTEMPT_HEADER] = header_text(request.attempt_id)
+        headers["Content-Length"] = str(len(body))
+        limits = {"timeout": {"connect": request.connect_timeout_s}}
+        sent = httpx.Request("POST", self._url, headers=headers, content=body, extensions=limits)
+        response = await self._transport.handle_async_request(sent)
+        stream = response.stream
+        assert isinstance(stream, httpx.AsyncByteStream)
+        try:
+            size, pieces = 0, []
+            async for piece in stream:
+                size += len(piece)
+                if size > MAX_RESPONSE_BYTES:
+                    return None
+                pieces.append(piece)
+        finally:
+            await stream.aclose()
+        said = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw}
+        return RawResponse(response.status_code, said, b"".join(pieces))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._transport.aclose()
+
+
+def header_text(attempt_id: str) -> str:
+    """The attempt's id as a header can carry it: percent-encoded where it is not ASCII."""
+    return attempt_id if attempt_id.isascii() else quote(attempt_id, safe="!#$&'()*+,-./:;=?@[]_~")
+
+
+def _broken(asked: str, error: BaseException) -> Failure:
+    cause = error.__cause__ or error
+    kind = next((kind for types, kind in _BREAKS if isinstance(cause, types)), Break.CUT)
+    return openai_chat.broken(asked, kind, f"{kind.replace('_', ' ')}: {type(cause).__name__}: {cause}")
+
+
+def connect(models: Models, environ: Mapping[str, str] | None = None) -> dict[str, Provider]:
+    """A provider for each one in models.toml, with its key from the environment. Close them when done.
+
+    Raises:
+        CredentialError: a key that models.toml names is not in the environment.
+    """
+    environ = os.environ if environ is None else environ
+    missing = {
+        name: settings.api_key_env
+        for name, settings in models.providers.items()
+        if settings.api_key_env and not environ.get(settings.api_key_env)
+    }
+    if missing:
+        wanted = "; ".join(f"provider {name} wants {variable}" for name, variable in missing.items())
+        raise CredentialError(f"{wanted}, and the environment does not have it: set it before starting")
+    return {
+        name: HttpProvider(settings, environ.get(settings.api_key_env) if settings.api_key_env else None)
+        for name, settings in models.providers.items()
+    }

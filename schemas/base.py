@@ -1,0 +1,51 @@
+"""What every wire model shares: frozen, closed to unknown fields, finite numbers; JSON text and money as types."""
+
+import hashlib
+import json
+from datetime import UTC, datetime
+from decimal import ROUND_HALF_EVEN, Decimal
+from typing import Annotated, Any, NewType
+
+from pydantic import BaseModel, ConfigDict, Field
+
+JsonText = NewType("JsonText", str)
+"""A JSON value as text. Values that no stage may change travel as text: immutable, hashed and stored as they are."""
+
+MONEY_PLACES = Decimal("0.000000001")
+Money = Annotated[Decimal, Field(max_digits=18, decimal_places=9)]
+"""US dollars as Decimal(18, 9): a token of the cheapest models costs 1e-8."""
+
+
+class Record(BaseModel):
+    """A frozen wire model; an unknown field is an error, not something to drop."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+def money(amount: Decimal) -> Decimal:
+    """Round to the nine places that money has on the wire (banker's rounding, so sums don't drift)."""
+    return amount.quantize(MONEY_PLACES, rounding=ROUND_HALF_EVEN)
+
+
+def json_text(value: Any) -> JsonText:
+    """Canonical JSON text: sorted keys, no blanks, no escapes beyond what JSON needs.
+
+    Raises:
+        ValueError: the value holds NaN, infinity, a lone surrogate, or something that is no JSON value.
+    """
+    try:
+        text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
+        text.encode()
+    except (TypeError, RecursionError, UnicodeEncodeError) as error:
+        raise ValueError(f"not a JSON value: {error}") from error
+    return JsonText(text)
+
+
+def sha256_hex(text: str | bytes) -> str:
+    """SHA-256 of text (as UTF-8) or bytes, 64 hex digits."""
+    return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
+
+
+def from_millis(millis: int) -> datetime:
+    """A broker's timestamp, milliseconds since the epoch, as UTC."""
+    return datetime.fromtimestamp(millis / 1000, tz=UTC)

@@ -1,0 +1,147 @@
+"""Reads a producer's record: JSON or Avro into a job, or into a clear sentence about what is wrong with it.
+
+A record that is an object can be identified, by its job_id or by its address, so it gets a result; one that can't be
+read at all becomes a dead letter.
+"""
+
+import functools
+import json
+from datetime import datetime, timedelta
+from typing import Any
+
+import jiter
+from pydantic import ValidationError
+
+from schemas.avro import MARKER, Codec, Unreadable
+from schemas.base import JsonText, json_text
+from schemas.envelope import Envelope, Head, Header, Origin
+from schemas.headers import traceparent
+from schemas.job import Audience, Job, Risk
+from schemas.stages import Submission
+
+DEADLINE_MS = {Audience.SYSTEM: 3_600_000, Audience.USER: 30_000}
+"""Milliseconds that a job has when it names no deadline."""
+
+MAX_READ_BYTES = 8 * 1024 * 1024
+_TEXT_FIELDS = ("input", "messages")
+
+
+def read_submission(
+    value: bytes | None, origin: Origin, appended_at: datetime, tenant: str = "default"
+) -> Envelope[Submission]:
+    """The envelope of a producer's record; `appended_at` is the broker's time, `tenant` the topic's.
+
+    Raises:
+        Unreadable: the bytes are neither a JSON object nor an Avro job: nobody can be answered.
+    """
+    if not value:
+        raise Unreadable('the record is empty; expected a JSON object such as {"workflow": "…", "input": {…}}')
+    if value[:2] == MARKER:
+        read = Submission(job=_job_codec().decode(value), size=len(value))
+        return _envelope(read, {}, origin, appended_at, tenant)
+    fields, problem = _read_object(value)
+    job: Job | None = None
+    if problem is None:
+        job, problem = _read_job(fields)
+    return _envelope(Submission(job=job, problem=problem, size=len(value)), fields, origin, appended_at, tenant)
+
+
+@functools.cache
+def _job_codec() -> Codec[Job]:
+    return Codec("Job", Job)
+
+
+def _read_object(value: bytes) -> tuple[dict[str, Any], str | None]:
+    """The object and, if strict JSON refuses it, why; the lenient second reading only serves to identify the job."""
+    problem = None
+    try:
+        fields = jiter.from_json(value, allow_inf_nan=False, catch_duplicate_keys=True)
+    except ValueError as strict:
+        problem = f"the record is not valid JSON: {strict}"
+        try:
+            fields = json.loads(value, strict=False)
+        except (ValueError, RecursionError) as error:
+            raise Unreadable(f"expected a JSON object or an Avro job, found {_glimpse(value)}: {strict}") from error
+    if not isinstance(fields, dict):
+        raise Unreadable(f"expected a JSON object, found a {type(fields).__name__}: {_glimpse(value)}")
+    return fields, problem
+
+
+def _glimpse(value: bytes) -> str:
+    return f"{len(value)} bytes starting with {value[:24]!r}"
+
+
+def _read_job(fields: dict[str, Any]) -> tuple[Job | None, str | None]:
+    try:
+        texts: dict[str, Any] = {name: json_text(fields[name]) for name in _TEXT_FIELDS if fields.get(name) is not None}
+        return Job.model_validate(fields | texts), None
+    except ValidationError as error:
+        return None, "; ".join(map(_sentence, error.errors()[:5]))
+    except ValueError as error:
+        return None, f"input: {error}"
+
+
+def _sentence(error: Any) -> str:
+    place = ".".join(str(part) for part in error["loc"]) or "the job"
+    match error["type"]:
+        case "missing":
+            return f"{place}: is missing; a job needs at least workflow and input"
+        case "extra_forbidden":
+            return f"{place}: is no field of a job; put values of your own into metadata"
+        case _:
+            return f"{place}: {error['msg']}, found {str(error['input'])[:80]!r}"
+
+
+def _envelope(
+    submission: Submission, fields: dict[str, Any], origin: Origin, appended_at: datetime, tenant: str
+) -> Envelope[Submission]:
+    job = submission.job
+    identity = (job.job_id if job else _identifier(fields.get("job_id"))) or derived_job_id(origin)
+    headers = [(header.name, header.value) for header in origin.headers]
+    deadline_ms = (job.deadline_ms or DEADLINE_MS[job.audience]) if job else DEADLINE_MS[Audience.SYSTEM]
+    head = Head(
+        tenant=(job.tenant if job else _identifier(fields.get("tenant"))) or tenant,
+        job_id=identity,
+        user=job.user if job else None,
+        session=job.session if job else None,
+        workflow=job.workflow if job else _identifier(fields.get("workflow")) or "",
+        risk=(job.risk if job else None) or Risk.NORMAL,
+        created_at=appended_at,
+        deadline=appended_at + timedelta(milliseconds=deadline_ms),
+        trace=traceparent(headers, f"{origin.topic}/{origin.partition}/{origin.offset}/{identity}"),
+        segments=job.segments if job else {},
+        origin=origin,
+    )
+    return Envelope[Submission](head=head, payload=submission)
+
+
+def _identifier(value: Any) -> str | None:
+    """A value that can serve as an id in a result: printable text of at most 200 characters."""
+    if isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable() and " " not in value:
+        return value
+    return None
+
+
+def derived_job_id(origin: Origin) -> str:
+    """The id of a job that names none: its record's address, so that a redelivery has the same."""
+    return f"{origin.topic}-{origin.partition}-{origin.offset}"
+
+
+def origin_of(
+    topic: str, partition: int, offset: int, key: bytes | None, headers: tuple[tuple[str, bytes | None], ...]
+) -> Origin:
+    """The origin of a producer's record."""
+    return Origin(
+        topic=topic,
+        partition=partition,
+        offset=offset,
+        key=key,
+        headers=tuple(Header(name=name, value=value) for name, value in headers),
+    )
+
+
+def undecided_job(submission: Submission, workflow: str) -> Job:
+    """The job of a submission, or an empty one to carry a decision about a record that holds none."""
+    if submission.job is not None:
+        return submission.job
+    return Job.model_construct(workflow=workflow, input=JsonText("null"))

@@ -1,0 +1,1 @@
+"""The Kafka room: topics, partitions, offsets, transactions. Knows nothing of prompts, models or tables."""

@@ -1,0 +1,89 @@
+"""What one transaction holds. Pure: taken together from finished outcomes, narrowed to what is still owned."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from schemas.avro import encode_rows, rows_fingerprint
+from schemas.trace import Event
+from streams.assignment import Assignment
+from streams.commit_metadata import Position
+from streams.ports import Source
+from streams.records import Finished, Record
+from streams.topics import TRACES
+
+ARRAY_ROWS = 500
+ARRAY_CHARACTERS = 1_000_000
+"""An array of rows is cut before it holds more: far below the topic's limit, whatever a single row adds."""
+
+TABLE = "penstock-table"
+SCHEMA = "penstock-schema"
+ROWS = "penstock-rows"
+
+
+@dataclass(frozen=True, slots=True)
+class Commit:
+    """The positions of one group that a transaction moves."""
+
+    source: Source
+    positions: dict[Assignment, Position]
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Outcomes and the positions behind them: committed together or not at all."""
+
+    finished: tuple[Finished, ...]
+    commits: tuple[Commit, ...]
+
+    def owned(self) -> "Batch":
+        """The part whose assignments are still live; an outcome of an earlier assignment is dropped."""
+        if all(assignment.live for commit in self.commits for assignment in commit.positions):
+            return self
+        finished = tuple(one for one in self.finished if one.delivery.assignment.live)
+        commits = [
+            replace(commit, positions={a: p for a, p in commit.positions.items() if a.live}) for commit in self.commits
+        ]
+        return Batch(finished, tuple(commit for commit in commits if commit.positions))
+
+    def records(self) -> list[Record]:
+        """Everything to produce: the outcomes' records, then their trace rows as arrays, one table each."""
+        records = [record for one in self.finished for record in one.emission.records]
+        records.extend(trace_records(event for one in self.finished for event in one.emission.events))
+        return records
+
+
+def batch_of(finished: Iterable[tuple[Source, Finished]]) -> Batch:
+    """A batch of these outcomes; marks them finished, so the positions are those after the commit."""
+    sources: dict[Source, dict[Assignment, None]] = {}
+    taken = []
+    for source, one in finished:
+        assignment = one.delivery.assignment
+        assignment.finish(one.delivery.address.offset)
+        sources.setdefault(source, {})[assignment] = None
+        taken.append(one)
+    commits = [
+        Commit(source, {assignment: assignment.position for assignment in assignments})
+        for source, assignments in sources.items()
+    ]
+    return Batch(tuple(taken), tuple(commits))
+
+
+def trace_records(events: Iterable[Event]) -> list[Record]:
+    """Rows as records for `traces`: Avro arrays of one table each, in the order in which the tables first appear."""
+    arrays: dict[str, list[list[Event]]] = {}
+    sizes: dict[str, int] = {}
+    for event in events:
+        name = type(event).__name__
+        size = 500 + len(getattr(event, "text", ""))
+        open_arrays = arrays.setdefault(name, [[]])
+        sizes[name] = sizes.get(name, 0) + size
+        if len(open_arrays[-1]) >= ARRAY_ROWS or (open_arrays[-1] and sizes[name] > ARRAY_CHARACTERS):
+            open_arrays.append([])
+            sizes[name] = size
+        open_arrays[-1].append(event)
+    return [_trace_record(name, rows) for name, several in arrays.items() for rows in several]
+
+
+def _trace_record(name: str, rows: list[Event]) -> Record:
+    headers = ((TABLE, name.encode()), (SCHEMA, rows_fingerprint(name).encode()), (ROWS, b"%d" % len(rows)))
+    return Record(TRACES.name, None, encode_rows(name, rows), headers)

@@ -1,0 +1,148 @@
+"""How a job ends: its one terminal record on `results`, or its wait for a person on `escalations`."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from schemas.base import JsonText, sha256_hex
+from schemas.envelope import Head
+from schemas.headers import cloud_event
+from schemas.job import Job
+from schemas.result import Result, ResultUsage, SnapshotStamp, Timings, stage_times
+from schemas.side import Escalation
+from schemas.stages import Completion, Decision, GateDecision, Status
+from schemas.trace import Event, JobEvent
+from streams import trace_rows
+from streams.records import Emission, Headers, Record
+from streams.stage import Moment
+from streams.topics import ESCALATIONS, RESULTS, Topic
+from streams.wire import PRODUCERS_KEY
+
+REVIEW_TIME = timedelta(days=7)
+"""How long an escalation waits for a person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """A job as it stands when it ends: what is known of it, as far as it came."""
+
+    stage: str
+    head: Head
+    job: Job
+    moment: Moment
+    decision: Decision | None = None
+    completion: Completion | None = None
+    gate: GateDecision | None = None
+
+    @property
+    def known(self) -> dict[str, Any]:
+        """What a result and a row about it share."""
+        spent = self.head.spent
+        return {
+            "job_id": self.head.job_id,
+            "tenant": self.head.tenant,
+            "workflow": self.head.workflow,
+            "workflow_version": self.head.workflow_version,
+            "rung": self.head.rung,
+            "trace_id": self.head.trace_id,
+            "attempts": spent.attempts,
+            "cost_usd": spent.cost_usd if spent.unpriced == 0 else None,
+        }
+
+    @property
+    def total_ms(self) -> float:
+        """Milliseconds since the broker acknowledged the job."""
+        return round((self.moment.finished_at - self.head.created_at).total_seconds() * 1000, 3)
+
+
+def result(ending: Ending, status: Status, reason: str, output: JsonText | None) -> Emission:
+    """The terminal record of a job, and its row."""
+    head, job, decision, completion = ending.head, ending.job, ending.decision, ending.completion
+    record = Result.model_construct(
+        **ending.known,
+        status=status,
+        output=output,
+        confidence=ending.gate.confidence if ending.gate else None,
+        reason=reason,
+        variant=decision.variant if decision else None,
+        model=completion.model if completion else None,
+        tier=decision.tier if decision else None,
+        usage=ResultUsage(input_tokens=head.spent.input_tokens, output_tokens=head.spent.output_tokens),
+        timings=Timings(total_ms=ending.total_ms, stages_ms=stage_times(head)),
+        decision_path=head.path,
+        snapshot=_stamp(job),
+        metadata=job.metadata,
+    )
+    published = Record(RESULTS.name, head.job_id.encode(), record.to_json(), _headers(RESULTS, ending))
+    return Emission((published,), (_job_event(ending, status.value, reason, output), *_output_text(output, ending)))
+
+
+def escalation(ending: Ending, reason: str, proposed: JsonText | None, confidence: float | None) -> Emission:
+    """The record that a person must see; the job stays open and has no result yet."""
+    head, at = ending.head, ending.moment.finished_at
+    record = Escalation.model_construct(
+        **ending.known,
+        escalation_id=f"{head.tenant}/{head.job_id}/{head.rung}/{head.round}",
+        stage=ending.stage,
+        reason=reason,
+        job=ending.job,
+        proposed=proposed,
+        confidence=confidence,
+        decision_path=head.path,
+        escalated_at=at,
+        expires_at=at + REVIEW_TIME,
+    )
+    published = Record(ESCALATIONS.name, head.job_id.encode(), record.to_json(), _headers(ESCALATIONS, ending))
+    return Emission((published,), (_job_event(ending, "escalated", reason, proposed), *_output_text(proposed, ending)))
+
+
+def _job_event(ending: Ending, status: str, reason: str, output: JsonText | None) -> JobEvent:
+    head, job, decision = ending.head, ending.job, ending.decision
+    return JobEvent.model_construct(
+        **trace_rows.common(ending.stage, head, ending.moment, "job") | ending.known,
+        status=status,
+        terminal=status != "escalated",
+        reason=reason,
+        confidence=ending.gate.confidence if ending.gate else None,
+        variant=decision.variant if decision else None,
+        tier=decision.tier.value if decision else None,
+        gen_ai_response_model=ending.completion.model if ending.completion else None,
+        input_sha256=sha256_hex(job.input),
+        output_sha256=sha256_hex(output) if output is not None else None,
+        input_tokens=head.spent.input_tokens,
+        output_tokens=head.spent.output_tokens,
+        priced_cost_usd=head.spent.cost_usd,
+        unpriced_attempts=head.spent.unpriced,
+        created_at=head.created_at,
+        deadline=head.deadline,
+        total_ms=ending.total_ms,
+        snapshot_id=job.context.id if job.context else None,
+        snapshot_version=job.context.version if job.context else None,
+        source_topic=head.origin.topic,
+        source_partition=head.origin.partition,
+        source_offset=head.origin.offset,
+    )
+
+
+def _output_text(output: JsonText | None, ending: Ending) -> tuple[Event, ...]:
+    return () if output is None else (trace_rows.text("output", output, ending.moment.finished_at),)
+
+
+def _stamp(job: Job) -> SnapshotStamp | None:
+    context = job.context
+    if context is None:
+        return None
+    return SnapshotStamp(id=context.id, version=context.version, valid_until=context.valid_until)
+
+
+def _headers(topic: Topic, ending: Ending) -> Headers:
+    head = ending.head
+    ours = cloud_event(
+        topic.name,
+        event_id=f"{head.tenant}/{head.job_id}/{topic.name}",
+        source=f"penstock/{head.workflow}",
+        time=ending.moment.finished_at,
+        content_type=topic.content_type,
+        trace=head.trace,
+    )
+    return ours if head.origin.key is None else (*ours, (PRODUCERS_KEY, head.origin.key))

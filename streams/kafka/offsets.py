@@ -1,0 +1,23 @@
+"""Committed offsets with their metadata, read so that an open transaction is waited for (EXACTLY_ONCE.md 3.3)."""
+
+from collections.abc import Sequence
+
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka.admin import AdminClient
+
+
+def committed(
+    admin: AdminClient, group: str, partitions: Sequence[TopicPartition], timeout_s: float = 5.0
+) -> dict[tuple[str, int], tuple[int, str | None]]:
+    """Offset and metadata per (topic, partition); a negative offset means that the group never committed there.
+
+    Raises:
+        KafkaException: the broker did not answer in time, as it does while a transaction holds pending offsets.
+    """
+    request = ConsumerGroupTopicPartitions(group, [TopicPartition(p.topic, p.partition) for p in partitions])
+    futures = admin.list_consumer_group_offsets([request], require_stable=True, request_timeout=timeout_s)
+    answer = futures[group].result()
+    for partition in answer.topic_partitions:
+        if partition.error is not None:
+            raise KafkaException(partition.error)
+    return {(p.topic, p.partition): (p.offset, p.metadata) for p in answer.topic_partitions}

@@ -1,0 +1,46 @@
+"""Writing control and registry: idempotent, never in a transaction, acknowledged before it counts."""
+
+from confluent_kafka import KafkaError, KafkaException, Message
+
+from schemas.avro import Codec
+from schemas.control import Bundle, Control
+from streams.kafka.connection import Connection
+from streams.ports import BrokerAway
+from streams.topics import CONTROL, REGISTRY
+
+
+def publish_control(connection: Connection, control: Control) -> int:
+    """Append a switch to the history; returns its control version.
+
+    Raises:
+        BrokerAway: the broker did not acknowledge it; nothing is known to have changed.
+    """
+    return _publish(connection, CONTROL.name, control.key, Codec("Control", Control).encode(control))
+
+
+def publish_bundle(connection: Connection, bundle: Bundle) -> int:
+    """Put a workflow version on the registry; the same bundle again changes nothing.
+
+    Raises:
+        BrokerAway: the broker did not acknowledge it.
+    """
+    return _publish(connection, REGISTRY.name, bundle.key, Codec("Bundle", Bundle).encode(bundle))
+
+
+def _publish(connection: Connection, topic: str, key: str, value: bytes) -> int:
+    told: list[tuple[KafkaError | None, Message]] = []
+    producer = connection.idempotent_producer(linger_ms=0)
+    try:
+        producer.produce(
+            connection.topic(topic),
+            value,
+            key.encode(),
+            on_delivery=lambda error, message: told.append((error, message)),
+        )
+        producer.flush(15)
+    except KafkaException as error:
+        raise BrokerAway(f"{key} was not written to {topic}: {error.args[0].str()}") from error
+    if not told or told[0][0] is not None:
+        why = told[0][0].str() if told and told[0][0] is not None else "no acknowledgement within 15 s"
+        raise BrokerAway(f"{key} was not written to {topic} at {connection.bootstrap}: {why}")
+    return told[0][1].offset() or 0

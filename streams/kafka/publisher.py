@@ -1,0 +1,182 @@
+"""The Publisher on Kafka transactions: one producer and one thread per process, for all stages in it."""
+
+import asyncio
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from enum import Enum, auto
+from typing import cast
+
+import structlog
+from confluent_kafka import KafkaException, Producer, TopicPartition
+
+from streams.batch import Batch, Commit
+from streams.commit_metadata import encode
+from streams.kafka.connection import Connection
+from streams.kafka.offsets import committed
+from streams.kafka.source import KafkaSource
+from streams.ports import SlotTaken
+from streams.records import Record
+from streams.topics import BY_SLOT, PARTITIONS
+
+log = structlog.get_logger(__name__)
+
+TIMEOUT_S = 30.0
+PARTITION_BY_KEY = -1
+
+
+class _End(Enum):
+    COMMITTED = auto()
+    ABORTED = auto()
+    FENCED = auto()
+
+
+class KafkaPublisher:
+    """Commits batches in transactions. `fence` is held while one is open, so that no partition leaves meanwhile."""
+
+    def __init__(self, connection: Connection, name: str, slot: int, fence: threading.Lock) -> None:
+        self._connection = connection
+        self._transactional_id = connection.group(f"{connection.instance}.{name}.{slot}")
+        self._own_partition = slot % PARTITIONS
+        self._fence = fence
+        self._thread = ThreadPoolExecutor(1, thread_name_prefix="transactions")
+        self._admin = connection.admin()
+        self._producer: Producer | None = None
+        self._opened_at = 0.0
+
+    # --- the port ---------------------------------------------------------------------------------------------------
+
+    async def open(self) -> None:
+        """Take the slot: fence whoever held it, end what it left open."""
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._open)
+
+    async def commit(self, batch: Batch) -> None:
+        """Return when the batch is committed, or when this process owns nothing of it any more.
+
+        Raises:
+            SlotTaken: fenced again within one transaction time-out.
+        """
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, batch)
+
+    async def close(self) -> None:
+        """Let go of the slot; between batches nothing is open."""
+        await asyncio.to_thread(self._thread.shutdown)
+
+    # --- the thread --------------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        self._producer = self._connection.transactional_producer(self._transactional_id)
+        self._producer.init_transactions(TIMEOUT_S)
+        self._opened_at = time.monotonic()
+
+    def _commit(self, batch: Batch) -> None:
+        while True:
+            with self._fence:
+                owned = batch.owned()
+                if not owned.finished:
+                    return
+                offsets = [(cast("KafkaSource", commit.source), self._offsets(commit)) for commit in owned.commits]
+                end = self._transact(owned.records(), offsets)
+            if end is _End.COMMITTED:
+                return
+            if end is _End.FENCED:
+                self._reopen()
+                if self._was_committed(offsets):
+                    return
+            for source, _ in offsets:
+                source.refresh_metadata()
+
+    def _transact(self, records: list[Record], offsets: list[tuple[KafkaSource, list[TopicPartition]]]) -> _End:
+        """One transaction. The order is the guarantee (EXACTLY_ONCE.md 1.2)."""
+        producer = self._producer
+        assert producer is not None, "commit before open"
+        try:
+            # 1. begin; 2. every record that the outcomes cause
+            producer.begin_transaction()
+            for record in records:
+                self._produce(producer, record)
+            # 3. flush: without it, adding offsets meets CONCURRENT_TRANSACTIONS and a backoff
+            producer.flush(TIMEOUT_S)
+            # 4. the offsets of each group, fenced by its metadata
+            for source, partitions in offsets:
+                producer.send_offsets_to_transaction(partitions, source.metadata, TIMEOUT_S)
+            # 5. commit
+            self._commit_until_answered(producer)
+        except KafkaException as failure:
+            return self._abort(producer, failure)
+        return _End.COMMITTED
+
+    def _produce(self, producer: Producer, record: Record) -> None:
+        topic = self._connection.topic(record.topic)
+        headers: list[tuple[str, str | bytes | None]] = list(record.headers)
+        partition = self._own_partition if record.topic in BY_SLOT else PARTITION_BY_KEY
+        while True:
+            try:
+                producer.produce(topic, record.value, record.key, partition, headers=headers)
+            except BufferError:  # the local queue is full: let it send
+                producer.poll(0.05)
+            else:
+                return
+
+    def _commit_until_answered(self, producer: Producer) -> None:
+        """A commit that times out may have happened: it is asked again, never aborted."""
+        while True:
+            try:
+                producer.commit_transaction(TIMEOUT_S)
+            except KafkaException as failure:
+                if not failure.args[0].retriable():
+                    raise
+                log.warning("commit asked again", error=failure.args[0].str())
+            else:
+                return
+
+    def _abort(self, producer: Producer, failure: KafkaException) -> _End:
+        error = failure.args[0]
+        log.warning("transaction failed", error=error.str(), fatal=error.fatal(), id=self._transactional_id)
+        while not error.fatal():
+            try:
+                producer.abort_transaction(TIMEOUT_S)
+            except KafkaException as again:
+                error = again.args[0]
+                if not error.retriable():
+                    break
+            else:
+                return _End.ABORTED
+        return _End.FENCED
+
+    def _reopen(self) -> None:
+        """After a fatal error the last commit's outcome is unknown: take the slot anew, then look."""
+        held_s = time.monotonic() - self._opened_at
+        if held_s * 1000 < self._connection.transaction_timeout_ms:
+            raise SlotTaken(
+                f"{self._transactional_id} was fenced {held_s:.1f} s after it was opened: another process runs in this "
+                "slot. End it, or give this one a PENSTOCK_INSTANCE of its own"
+            )
+        self._open()
+
+    def _was_committed(self, offsets: list[tuple[KafkaSource, list[TopicPartition]]]) -> bool:
+        """Whether the transaction took place: it is atomic, and each one moves the metadata of what it touches."""
+        for source, partitions in offsets:
+            found = self._stable(source, partitions)
+            for partition in partitions:
+                if found.get((partition.topic, partition.partition)) == (partition.offset, partition.metadata):
+                    return True
+        return False
+
+    def _stable(
+        self, source: KafkaSource, partitions: list[TopicPartition]
+    ) -> dict[tuple[str, int], tuple[int, str | None]]:
+        while True:
+            try:
+                return committed(self._admin, source.group, partitions)
+            except KafkaException as error:
+                log.info("positions not answered yet", group=source.group, error=str(error.args[0]))
+                time.sleep(0.2)
+
+    def _offsets(self, commit: Commit) -> list[TopicPartition]:
+        return [
+            TopicPartition(
+                self._connection.topic(assignment.topic), assignment.partition, position.base, encode(position)
+            )
+            for assignment, position in commit.positions.items()
+        ]

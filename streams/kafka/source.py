@@ -1,0 +1,275 @@
+"""A Source on a consumer group. One thread makes every call of its consumer: calls from several wait for each other."""
+
+import asyncio
+import functools
+import queue
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import Any, cast
+
+import structlog
+from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+
+from streams.assignment import Assignment
+from streams.commit_metadata import ForeignMetadata, Position, decode
+from streams.kafka.connection import Connection
+from streams.kafka.offsets import committed
+from streams.ports import PositionLost, StreamsError
+from streams.records import Address, Delivery, Headers, Raw
+
+log = structlog.get_logger(__name__)
+
+POLL_S = 0.05
+IDLE_BEFORE_PAUSE_S = 5.0
+"""Seconds without free slots after which the partitions are paused, so that polling can serve rebalances again."""
+
+Key = tuple[str, int]
+
+
+class KafkaSource:
+    """The deliveries of one group's topics. `fence` is held while a transaction is open: a revoke waits for it."""
+
+    def __init__(
+        self, connection: Connection, stage: str, topics: Sequence[str], instance_id: str, fence: threading.Lock
+    ) -> None:
+        self.group = connection.group(stage)
+        self._connection = connection
+        self._topics = [connection.topic(name) for name in topics]
+        self._instance_id = instance_id
+        self._fence = fence
+        self._assignments: dict[Key, Assignment] = {}
+        self._commands: queue.SimpleQueue[Callable[[Consumer], None]] = queue.SimpleQueue()
+        self._wanted = 0
+        self._wake = threading.Event()
+        self._stopped = threading.Event()
+        self._closed = threading.Event()
+        self._failure: StreamsError | None = None
+        self._waiting: asyncio.Future[list[Delivery]] | None = None
+        self._loop = asyncio.get_running_loop()
+        self._admin = connection.admin()
+        self.metadata: Any = None
+        self._thread = threading.Thread(target=self._run, name=f"source-{stage}", daemon=True)
+        self._thread.start()
+
+    # --- the port ---------------------------------------------------------------------------------------------------
+
+    async def take(self, limit: int) -> Sequence[Delivery]:
+        """Wait for at least one delivery and return up to `limit`; nothing only when the source was stopped.
+
+        Raises:
+            PositionLost: the group's committed offset is out of the log's range, or not ours.
+        """
+        if self._failure is not None:
+            raise self._failure
+        if self._stopped.is_set():
+            return ()
+        self._waiting = self._loop.create_future()
+        self._wanted = limit
+        self._wake.set()
+        return await self._waiting
+
+    async def stop(self) -> None:
+        """Take nothing more; a waiting `take` returns."""
+        self._stopped.set()
+        self._wake.set()
+        self._hand_over([])
+
+    async def close(self) -> None:
+        """Leave; a static member keeps its assignment for whoever restarts in its slot."""
+        self._stopped.set()
+        self._closed.set()
+        self._wake.set()
+        await asyncio.to_thread(self._thread.join, 30)
+
+    def refresh_metadata(self) -> None:
+        """Fetch the group's metadata anew, through the consumer's own thread; waits for it."""
+        done: Future[None] = Future()
+
+        def fetch(consumer: Consumer) -> None:
+            self.metadata = consumer.consumer_group_metadata()
+            done.set_result(None)
+
+        self._commands.put(fetch)
+        self._wake.set()
+        done.result(30)
+
+    # --- the thread --------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        consumer = self._connection.consumer(self.group, self._instance_id)
+        consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+        try:
+            self._poll_until_closed(consumer)
+        except StreamsError as failure:
+            self._fail(failure)
+        except KafkaException as failure:
+            self._fail(StreamsError(f"{self.group}: {failure.args[0].str()}"))
+        finally:
+            consumer.close()
+
+    def _poll_until_closed(self, consumer: Consumer) -> None:
+        full_since, paused = time.monotonic(), False
+        while not self._closed.is_set():
+            self._obey(consumer)
+            if self._wanted <= 0:
+                if not paused and time.monotonic() - full_since > IDLE_BEFORE_PAUSE_S:
+                    consumer.pause(consumer.assignment())
+                    paused = True
+                if paused:
+                    self._refuse(consumer.poll(POLL_S))
+                else:
+                    self._wake.wait(POLL_S)
+                    self._wake.clear()
+                continue
+            if paused:
+                consumer.resume([self._partition(a) for a in self._assignments.values() if a.live])
+                paused = False
+            first = consumer.poll(POLL_S)
+            if first is not None:
+                rest = consumer.consume(self._wanted - 1, 0) if self._wanted > 1 else []
+                self._deliver([first, *rest])
+                full_since = time.monotonic()
+
+    def _obey(self, consumer: Consumer) -> None:
+        while not self._commands.empty():
+            self._commands.get()(consumer)
+
+    def _refuse(self, message: Message | None) -> None:
+        """While all partitions are paused only errors and callbacks can arrive."""
+        if message is not None and message.error() is not None:
+            self._raise_if_lost(message)
+
+    def _deliver(self, messages: list[Message]) -> None:
+        deliveries = []
+        for message in messages:
+            if message.error() is not None:
+                self._raise_if_lost(message)
+                continue
+            assignment = self._assignments.get((message.topic() or "", message.partition() or 0))
+            if assignment is not None and assignment.live:
+                deliveries.append(self._delivery(message, assignment))
+        if deliveries:
+            self._wanted = 0
+            self._loop.call_soon_threadsafe(self._hand_over, deliveries)
+
+    def _hand_over(self, deliveries: list[Delivery]) -> None:
+        if self._waiting is not None and not self._waiting.done():
+            self._waiting.set_result(deliveries)
+
+    def _delivery(self, message: Message, assignment: Assignment) -> Delivery:
+        headers = cast("Headers", tuple(message.headers() or ()))
+        return Delivery(
+            Address(assignment.topic, assignment.partition, message.offset() or 0),
+            message.timestamp()[1],
+            Raw(message.key(), message.value(), headers),
+            assignment,
+        )
+
+    def _raise_if_lost(self, message: Message) -> None:
+        error = message.error()
+        assert error is not None
+        if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 -- librdkafka's local codes are named so
+            raise PositionLost(
+                f"{self.group}: the committed offset of {message.topic()}/{message.partition()} is outside its log "
+                f"({error.str()}). Records may have been lost to retention. Choose where to go on and set the group's "
+                "offset there with Kafka's own tool: kafka-consumer-groups --reset-offsets"
+            )
+        if error.fatal():
+            raise StreamsError(f"{self.group}: {error.str()}")
+        log.warning("consumer error", group=self.group, error=error.str())
+
+    def _fail(self, failure: StreamsError) -> None:
+        self._failure = failure
+
+        def tell() -> None:
+            if self._waiting is not None and not self._waiting.done():
+                self._waiting.set_exception(failure)
+
+        self._loop.call_soon_threadsafe(tell)
+
+    # --- assignments -------------------------------------------------------------------------------------------------
+
+    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Partitions start paused at their end; where to read from is asked off this thread, until it is known."""
+        self.metadata = consumer.consumer_group_metadata()
+        if not partitions:
+            return
+        new = [Assignment(self._connection.name_of(p.topic), p.partition) for p in partitions]
+        consumer.incremental_assign([TopicPartition(p.topic, p.partition, OFFSET_END) for p in partitions])
+        consumer.pause(partitions)
+        for partition, assignment in zip(partitions, new, strict=True):
+            self._assignments[partition.topic, partition.partition] = assignment
+        threading.Thread(target=self._locate, args=(new,), name=f"{self.group}-positions", daemon=True).start()
+
+    def _locate(self, assignments: list[Assignment]) -> None:
+        """Ask for the committed positions until the broker answers: while a transaction holds them, it does not."""
+        partitions = [self._partition(assignment) for assignment in assignments]
+        while not self._closed.is_set():
+            try:
+                found = committed(self._admin, self.group, partitions)
+            except KafkaException as error:
+                log.info("positions not answered yet", group=self.group, error=str(error.args[0]))
+                self._closed.wait(0.2)
+            else:
+                self._commands.put(functools.partial(self._begin, assignments=assignments, found=found))
+                self._wake.set()
+                return
+
+    def _begin(
+        self, consumer: Consumer, assignments: list[Assignment], found: dict[Key, tuple[int, str | None]]
+    ) -> None:
+        for assignment in assignments:
+            if not assignment.live:
+                continue
+            partition = self._partition(assignment)
+            offset, metadata = found.get((partition.topic, partition.partition), (-1, None))
+            if offset >= 0:
+                assignment.restore(self._restored(partition, offset, metadata))
+            partition.offset = offset if offset >= 0 else OFFSET_BEGINNING
+            self._seek(consumer, partition)
+            consumer.resume([partition])
+
+    def _restored(self, partition: TopicPartition, offset: int, metadata: str | None) -> Position:
+        try:
+            return decode(offset, metadata)
+        except ForeignMetadata as error:
+            raise PositionLost(
+                f"{self.group}, {partition.topic}/{partition.partition}: {error}. Only Penstock may commit to its "
+                "groups; choose where to go on: delete the group's offset of this partition to start at its beginning"
+            ) from error
+
+    def _seek(self, consumer: Consumer, partition: TopicPartition) -> None:
+        """Seek, waiting for the fetcher to have taken the new partition."""
+        for _ in range(200):
+            try:
+                consumer.seek(partition)
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 -- as above
+                    raise
+                time.sleep(0.005)
+            else:
+                return
+        raise StreamsError(f"{self.group}: {partition.topic}/{partition.partition} can't be sought within a second")
+
+    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """Return only after the open transaction has ended: until then the partitions are still ours to commit."""
+        with self._fence:
+            self._forget(partitions)
+        consumer.incremental_unassign(partitions)
+
+    def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        """After lost, nothing is committed."""
+        log.warning("partitions lost", group=self.group, partitions=[f"{p.topic}/{p.partition}" for p in partitions])
+        self._forget(partitions)
+        consumer.incremental_unassign(partitions)
+
+    def _forget(self, partitions: list[TopicPartition]) -> None:
+        for partition in partitions:
+            assignment = self._assignments.pop((partition.topic, partition.partition), None)
+            if assignment is not None:
+                assignment.live = False
+
+    def _partition(self, assignment: Assignment) -> TopicPartition:
+        return TopicPartition(self._connection.topic(assignment.topic), assignment.partition)

@@ -1,0 +1,46 @@
+"""THE MAP. Five stages in the order of the flow; read this first.
+
+    jobs ─► intake ─► routing ─► inference ─► validation ─► grading ─► results
+               │          ▲          │             │            │
+               │decided   └─ climb ──┴─────────────┴────────────┘
+               └─────────►
+    every stage ─► retries.10s ─► back where it came from      every stage ─► escalations ─► a person
+    every stage ─► dead-letters (and a failed result)          every stage ─► traces ─► sink ─► ClickHouse
+
+A processor returns an outcome; `dispatch` alone turns it into records. What a stage writes for a job and the offset of
+the record it read are one Kafka transaction.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from processors.outcome import Processor
+from schemas.stages import Accepted, Admitted, Answer, Routed, Submission, Validated
+from streams.stage import Again, Stage
+from streams.topics import ADMITTED, ANSWERED, JOBS, ROUTED, VALIDATED
+
+
+@dataclass(frozen=True)
+class Processors:
+    """One processor for each stage; the types are the map's."""
+
+    intake: Processor[Submission, Admitted]
+    routing: Processor[Admitted, Routed]
+    inference: Processor[Routed, Answer]
+    validation: Processor[Answer, Validated]
+    grading: Processor[Validated, Accepted]
+
+
+def pipeline(run: Processors, in_flight: int = 256) -> tuple[Stage[Any, Any], ...]:
+    """The stages; `in_flight` is how many provider calls one process keeps open at once."""
+    anew, through_routing = Again.ROUTED_ANEW, True
+    return (
+        Stage("intake", JOBS, run.intake, ADMITTED, 256, decides_through_routing=through_routing),
+        Stage("routing", ADMITTED, run.routing, ROUTED, 256),
+        Stage("inference", ROUTED, run.inference, ANSWERED, in_flight, again=anew),
+        Stage("validation", ANSWERED, run.validation, VALIDATED, 256),
+        Stage("grading", VALIDATED, run.grading, None, 256),
+    )
+
+
+STAGES = ("intake", "routing", "inference", "validation", "grading")

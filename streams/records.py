@@ -1,0 +1,66 @@
+"""Records on their way in and out: raw bytes, the delivery of one, and what a finished one causes."""
+
+from dataclasses import dataclass
+
+from schemas.trace import Event
+from streams.assignment import Assignment
+
+Headers = tuple[tuple[str, bytes | None], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Raw:
+    """A record's bytes, untouched."""
+
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a record lies."""
+
+    topic: str
+    partition: int
+    offset: int
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.partition}/{self.offset}"
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """A record taken from a topic: its address, the broker's time in milliseconds, its bytes, and the assignment under
+    which it was taken."""  # noqa: D205, D209 -- one sentence
+
+    address: Address
+    timestamp_ms: int
+    raw: Raw
+    assignment: Assignment
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A record to publish. Topics shared by all stages are written to the slot's own partition, the others by key."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    headers: Headers = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Emission:
+    """What one finished record causes: records and trace events, published in one transaction with its offset."""
+
+    records: tuple[Record, ...] = ()
+    events: tuple[Event, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """A delivery and what it caused."""
+
+    delivery: Delivery
+    emission: Emission

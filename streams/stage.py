@@ -1,0 +1,52 @@
+"""A stage: one row of the map."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Generic, TypeVar
+
+from processors.outcome import Processor
+from schemas.base import Record
+from streams.topics import FlowTopic
+
+In = TypeVar("In", bound=Record)
+Out = TypeVar("Out", bound=Record)
+
+Sleep = Callable[[float], Awaitable[None]]
+
+
+class Again(Enum):
+    """How a stage's retry comes back."""
+
+    AS_READ = "the record it read, to the topic it was read from"
+    ROUTED_ANEW = "the job, to routing: another round, which needs its own decision"
+
+
+@dataclass(frozen=True)
+class Stage(Generic[In, Out]):
+    """What a stage reads, what runs, where a pass goes, how many records may be in work at once.
+
+    `passes` is None for the stage whose pass ends the job. With `decides_through_routing` a rejection is handed to
+    routing as decided, so that one stage ends the jobs that never reach a model.
+    """
+
+    name: str
+    reads: FlowTopic[In]
+    runs: Processor[In, Out]
+    passes: FlowTopic[Out] | None
+    concurrency: int
+    again: Again = Again.AS_READ
+    decides_through_routing: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """When and where a stage worked on a record: all that a pure dispatch may not look up itself."""
+
+    finished_at: datetime
+    queue_ms: float
+    duration_ms: float
+    worker: str
+    control_version: int
+    rounds_waited: int

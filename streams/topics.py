@@ -1,0 +1,112 @@
+"""Every topic once: its type, its key, how long it keeps records, how its records become envelopes and back."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from schemas.avro import Codec
+from schemas.base import Record as Model
+from schemas.base import from_millis
+from schemas.envelope import Envelope, Head
+from schemas.headers import AVRO, JSON
+from schemas.stages import Admitted, Answer, Routed, Submission, Validated
+from schemas.submission import origin_of, read_submission
+from streams.records import Delivery
+
+T = TypeVar("T", bound=Model)
+
+DAY_MS = 86_400_000
+PARTITIONS = 6
+MAX_RECORD_BYTES = 8 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How a topic is created, and what is checked of one that exists."""
+
+    partitions: int = PARTITIONS
+    retention_ms: int = 7 * DAY_MS
+    compact: bool = False
+    append_time: bool = False
+    max_bytes: int = 2 * 1024 * 1024
+
+    def config(self) -> dict[str, str]:
+        """As Kafka's topic configuration."""
+        config = {"max.message.bytes": str(self.max_bytes)}
+        if self.compact:
+            return config | {"cleanup.policy": "compact"}
+        if self.append_time:
+            config["message.timestamp.type"] = "LogAppendTime"
+        return config | {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
+
+
+@dataclass(frozen=True)
+class Topic:
+    """A topic by its name without the prefix; the prefix is a setting that only the adapters add."""
+
+    name: str
+    settings: Settings = field(default_factory=Settings)
+    content_type: bytes = AVRO
+
+
+@dataclass(frozen=True)
+class FlowTopic(Topic, Generic[T]):
+    """A topic of the main path: typed, so that a stage wired to the wrong one is a type error."""
+
+    decode: Callable[[Delivery], Envelope[T]] = field(kw_only=True)
+    encode: Callable[[Envelope[T]], bytes] = field(kw_only=True)
+    key: Callable[[Head], str] = field(kw_only=True)
+
+
+def _flow(name: str, codec: Codec[Envelope[T]], key: Callable[[Head], str]) -> FlowTopic[T]:
+    return FlowTopic(
+        name, decode=lambda delivery: codec.decode(delivery.raw.value or b""), encode=codec.encode, key=key
+    )
+
+
+def _by_job(head: Head) -> str:
+    return head.job_id
+
+
+def _submission(delivery: Delivery) -> Envelope[Submission]:
+    address, raw = delivery.address, delivery.raw
+    origin = origin_of(address.topic, address.partition, address.offset, raw.key, raw.headers)
+    return read_submission(raw.value, origin, from_millis(delivery.timestamp_ms))
+
+
+def _unwritten(envelope: Envelope[Submission]) -> bytes:
+    raise TypeError(f"jobs are written by producers, not by a stage: {envelope.head.job_id}")
+
+
+LARGE = Settings(append_time=True, max_bytes=MAX_RECORD_BYTES)
+
+JOBS = FlowTopic[Submission]("jobs", LARGE, JSON, decode=_submission, encode=_unwritten, key=_by_job)
+ADMITTED = _flow("admitted", Codec("AdmittedRecord", Envelope[Admitted]), lambda head: head.tenant)
+ROUTED = _flow("routed", Codec("RoutedRecord", Envelope[Routed]), _by_job)
+ANSWERED = _flow("answered", Codec("AnswerRecord", Envelope[Answer]), _by_job)
+VALIDATED = _flow("validated", Codec("ValidatedRecord", Envelope[Validated]), _by_job)
+
+RESULTS = Topic("results", content_type=JSON)
+ESCALATIONS = Topic("escalations", Settings(retention_ms=30 * DAY_MS), JSON)
+RETRIES_10S = Topic("retries.10s")
+DEAD_LETTERS = Topic("dead-letters", Settings(retention_ms=30 * DAY_MS, max_bytes=MAX_RECORD_BYTES + 65_536))
+TRACES = Topic("traces")
+CONTROL = Topic("control", Settings(partitions=1, compact=True))
+REGISTRY = Topic("registry", Settings(partitions=1, compact=True))
+
+TOPICS: tuple[Topic, ...] = (
+    JOBS,
+    ADMITTED,
+    ROUTED,
+    ANSWERED,
+    VALIDATED,
+    RESULTS,
+    ESCALATIONS,
+    RETRIES_10S,
+    DEAD_LETTERS,
+    TRACES,
+    CONTROL,
+    REGISTRY,
+)
+BY_SLOT = frozenset({TRACES.name, DEAD_LETTERS.name})
+"""Shared by all stages: written to the slot's partition, so that a stalled transaction stalls few."""

@@ -1,0 +1,172 @@
+"""Facts to trace rows: what a stage learned becomes one row per thing that happened, and moves the head's totals."""
+
+from collections.abc import Iterator
+from datetime import datetime
+from typing import Any
+
+from processors.outcome import Climb, Escalate, Facts, Outcome, Pass, Reject, Retry
+from schemas.base import sha256_hex
+from schemas.envelope import Envelope, Head, Spent, Step
+from schemas.stages import Attempt, Decision, Submission
+from schemas.submission import undecided_job
+from schemas.trace import (
+    AttemptEvent,
+    CheckEvent,
+    DecisionEvent,
+    Event,
+    GradeEvent,
+    PayloadEvent,
+    StageEvent,
+)
+from streams.records import Address
+from streams.stage import Moment
+
+OUTCOME_WORDS = {Pass: "pass", Retry: "retry", Climb: "climb", Escalate: "escalate", Reject: "reject"}
+
+
+def after(stage: str, head: Head, outcome: Outcome[Any], moment: Moment) -> Head:
+    """The head with this stage's step on its path and its attempts in the totals."""
+    step = Step.model_construct(
+        stage=stage,
+        rung=head.rung,
+        round=head.round,
+        outcome=OUTCOME_WORDS[type(outcome)],
+        reason=outcome.reason,
+        ms=round(moment.duration_ms, 3),
+    )
+    return head.model_copy(update={"path": (*head.path, step), "spent": _spent(head.spent, outcome.facts.attempts)})
+
+
+def _spent(spent: Spent, attempts: tuple[Attempt, ...]) -> Spent:
+    if not attempts:
+        return spent
+    return Spent(
+        attempts=spent.attempts + len(attempts),
+        input_tokens=spent.input_tokens + sum(attempt.usage.input_tokens or 0 for attempt in attempts),
+        output_tokens=spent.output_tokens + sum(attempt.usage.output_tokens or 0 for attempt in attempts),
+        cost_usd=spent.cost_usd + sum(attempt.cost_usd or 0 for attempt in attempts),
+        unpriced=spent.unpriced + sum(attempt.cost_usd is None for attempt in attempts),
+    )
+
+
+def common(stage: str, head: Head, moment: Moment, n: str) -> dict[str, Any]:
+    """The columns that every row of a job carries; `n` tells rows of one stage, rung and round apart."""
+    return {
+        "time": moment.finished_at,
+        "tenant": head.tenant,
+        "workflow": head.workflow,
+        "workflow_version": head.workflow_version,
+        "job_id": head.job_id,
+        "trace_id": head.trace_id,
+        "stage": stage,
+        "rung": head.rung,
+        "round": head.round,
+        "arm": head.arm,
+        "control_version": moment.control_version,
+        "segments": head.segments,
+        "event_id": f"{head.tenant}/{head.job_id}/{stage}/{head.rung}/{head.round}/{moment.rounds_waited}/{n}",
+    }
+
+
+def of_outcome(
+    stage: str, address: Address, head: Head, envelope: Envelope[Any], outcome: Outcome[Any], moment: Moment
+) -> Iterator[Event]:
+    """The rows of one finished stage: the stage's own, and one for each fact."""
+    yield StageEvent.model_construct(
+        **common(stage, head, moment, "stage"),
+        outcome=OUTCOME_WORDS[type(outcome)],
+        status=outcome.status.value if isinstance(outcome, Reject) else None,
+        reason=outcome.reason,
+        error_class=outcome.facts.attempts[-1].error_class if outcome.facts.attempts else None,
+        queue_ms=moment.queue_ms,
+        duration_ms=moment.duration_ms,
+        worker=moment.worker,
+        messaging_destination_name=address.topic,
+        messaging_kafka_partition=address.partition,
+        messaging_kafka_offset=address.offset,
+    )
+    if isinstance(envelope.payload, Submission):
+        yield text("input", undecided_job(envelope.payload, head.workflow).input, moment.finished_at)
+    decision = outcome.facts.decision or getattr(envelope.payload, "decision", None)
+    yield from _of_facts(common(stage, head, moment, ""), outcome.facts, decision, envelope)
+
+
+def _of_facts(
+    shared: dict[str, Any], facts: Facts, decision: Decision | None, envelope: Envelope[Any]
+) -> Iterator[Event]:
+    place = shared["event_id"]
+    if facts.decision is not None:
+        yield _decision_row(shared | {"event_id": place + "decision"}, facts.decision)
+    for attempt in facts.attempts:
+        assert decision is not None, f"{attempt.attempt_id}: an attempt without a decision"
+        yield from _attempt_rows(shared | {"event_id": f"{place}attempt-{attempt.n}"}, attempt, decision)
+    for finding in facts.findings:
+        yield CheckEvent.model_construct(
+            **shared | {"event_id": f"{place}check-{finding.check}"},
+            check_name=finding.check,
+            check_version=finding.version,
+            verdict=finding.verdict.value,
+            evidence=finding.evidence,
+            duration_ms=finding.ms,
+        )
+    if (gate := facts.gate) is not None:
+        assert decision is not None, f"{place}: a gate without a decision"
+        yield GradeEvent.model_construct(
+            **shared | {"event_id": place + "grade"},
+            variant=decision.variant,
+            gen_ai_response_model=envelope.payload.completion.model,
+            output_sha256=sha256_hex(envelope.payload.output),
+            **gate.__dict__,
+        )
+
+
+def _decision_row(shared: dict[str, Any], decision: Decision) -> DecisionEvent:
+    return DecisionEvent.model_construct(
+        **shared,
+        variant=decision.variant,
+        tier=decision.tier.value,
+        gen_ai_provider_name=decision.provider,
+        gen_ai_request_model=decision.model,
+        reasons=decision.reasons,
+        skipped=decision.skipped,
+    )
+
+
+def _attempt_rows(shared: dict[str, Any], attempt: Attempt, decision: Decision) -> Iterator[Event]:
+    request = text("request", attempt.request, attempt.started_at)
+    yield request
+    response = None
+    if attempt.response is not None:
+        response = text("response", attempt.response, attempt.started_at)
+        yield response
+    yield AttemptEvent.model_construct(
+        **shared,
+        attempt_id=attempt.attempt_id,
+        n=attempt.n,
+        variant=decision.variant,
+        tier=decision.tier.value,
+        gen_ai_provider_name=attempt.provider,
+        gen_ai_request_model=attempt.model_asked,
+        gen_ai_response_model=attempt.model_answered,
+        gen_ai_response_finish_reason=attempt.finish_reason,
+        gen_ai_usage_input_tokens=attempt.usage.input_tokens,
+        gen_ai_usage_output_tokens=attempt.usage.output_tokens,
+        gen_ai_usage_cached_tokens=attempt.usage.cached_tokens,
+        cost_usd=attempt.cost_usd,
+        cost_unknown_because=attempt.cost_unknown_because,
+        prompt_sha256=attempt.prompt_sha256,
+        request_sha256=request.sha256,
+        response_sha256=response.sha256 if response is not None else None,
+        http_response_status_code=attempt.http_status,
+        error_class=attempt.error_class,
+        error=attempt.error,
+        provider_request_id=attempt.provider_request_id,
+        limits=attempt.limits,
+        started_at=attempt.started_at,
+        total_ms=attempt.total_ms,
+    )
+
+
+def text(kind: str, content: str, at: datetime) -> PayloadEvent:
+    """A text as a content-addressed row."""
+    return PayloadEvent.model_construct(sha256=sha256_hex(content), kind=kind, time=at, text=content)

@@ -1,0 +1,46 @@
+"""Collects what stages have finished and commits it: one transaction at a time, opened when something is finished."""
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+
+from streams.batch import batch_of
+from streams.ports import Publisher, Source
+from streams.records import Finished
+
+MAX_BATCH = 1000
+"""Outcomes in one transaction at most: beyond, a transaction gets longer but no cheaper per record."""
+
+
+class Transactions:
+    """One per process: what finishes during a commit goes into the next one."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+        self._finished: deque[tuple[Source, Finished, Callable[[], None]]] = deque()
+        self._something = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    def add(self, source: Source, finished: Finished, committed: Callable[[], None]) -> None:
+        """Have an outcome committed; `committed` is called when it is, or when it no longer matters."""
+        self._finished.append((source, finished, committed))
+        self._idle.clear()
+        self._something.set()
+
+    async def run(self) -> None:
+        """Commit until cancelled."""
+        while True:
+            await self._something.wait()
+            taken = [self._finished.popleft() for _ in range(min(len(self._finished), MAX_BATCH))]
+            if not self._finished:
+                self._something.clear()
+            await self._publisher.commit(batch_of((source, one) for source, one, _ in taken))
+            for _, _, committed in taken:
+                committed()
+            if not self._finished:
+                self._idle.set()
+
+    async def drained(self) -> None:
+        """Wait until everything added is committed."""
+        await self._idle.wait()
