@@ -88,6 +88,9 @@ class Settings(BaseSettings):
     broker_properties: dict[str, SecretStr] = Field(
         {}, description="server properties of the embedded broker, over ours"
     )
+    model_server_args: tuple[str, ...] = Field(
+        (), description="arguments of the embedded model server, such as latencies"
+    )
     maven_repository: Url = Field(
         "https://repo.maven.apache.org/maven2", description="where the broker's jars come from"
     )

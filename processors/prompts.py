@@ -11,6 +11,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from processors.problems import Problem
 from processors.providers.port import ChatMessage
+from processors.toml_text import nearest
 from schemas.base import json_text
 from schemas.job import Job
 
@@ -25,6 +26,11 @@ OFFERED = PER_VERSION | PER_JOB
 
 class RenderError(ValueError):
     """A template can't be rendered for this job; the message names the template, its line and the variable."""
+
+    def __init__(self, template: str, line: int, said: str) -> None:
+        self.line = line
+        self.said = said
+        super().__init__(f"{template}:{line}: {said}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +51,17 @@ class Rendered:
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """The templates of one folder under prompts/; `size` is the length of their texts in UTF-8 bytes."""
+    """The templates of one folder under prompts/.
+
+    `sources` are the files they are made of, included ones too; `size` is the length of those in UTF-8 bytes.
+    """
 
     name: str
     system: Template | None
     user: Template
     opening: Opening | None
     output_schema: str
+    sources: frozenset[str]
     size: int
 
     def render(self, job: Job) -> Rendered:
@@ -113,10 +123,10 @@ def rendered(template: Template, variables: Mapping[str, Any]) -> str:
     try:
         return template.render(variables).strip()
     except (TemplateError, TypeError, ValueError, ArithmeticError, LookupError) as error:
-        raise RenderError(f"{template.name}:{line_in(template, error)}: {error}") from error
+        raise RenderError(template.name or "", _line_in(template, error), str(error)) from error
 
 
-def line_in(template: Template, error: BaseException) -> int:
+def _line_in(template: Template, error: BaseException) -> int:
     """The template's line at which it failed; 0 if the trace does not say."""
     line, step = 0, error.__traceback__
     while step is not None:
@@ -145,35 +155,46 @@ class Templates:
         """
         return self._environment.get_template(path)
 
+    def sources(self, path: str) -> frozenset[str]:
+        """The template and all that it includes, however deep."""
+        found: set[str] = set()
+        waiting = [path]
+        while waiting:
+            here = waiting.pop()
+            if here in self._files and here not in found:
+                found.add(here)
+                parsed = self._environment.parse(self._files[here])
+                waiting.extend(name for name in meta.find_referenced_templates(parsed) if name)
+        return frozenset(found)
+
     def speaks_of(self, path: str) -> frozenset[str]:
         """The variables that the template and what it includes speak of."""
-        parsed = self._environment.parse(self._files[path])
-        names = frozenset(meta.find_undeclared_variables(parsed))
-        for included in meta.find_referenced_templates(parsed):
-            names |= self.speaks_of(included) if included in self._files and included != path else frozenset()
-        return names
+        parsed = (self._environment.parse(self._files[source]) for source in self.sources(path))
+        return frozenset(name for tree in parsed for name in meta.find_undeclared_variables(tree))
 
-    def size(self, path: str) -> int:
-        """UTF-8 bytes of the template and of what it includes."""
-        parsed = self._environment.parse(self._files[path])
-        included = [name for name in meta.find_referenced_templates(parsed) if name in self._files and name != path]
-        return len(self._files[path].encode()) + sum(self.size(name or "") for name in included)
+    def problems(self) -> tuple[Problem, ...]:
+        """What is wrong with the templates, before any job is there to render them for."""
+        unreadable = tuple(problem for path in self._files for problem in self._unreadable(path))
+        return unreadable or tuple(problem for path in self._files for problem in self._unknown(path))
 
-    def problems(self, path: str) -> Iterator[Problem]:
-        """What is wrong with the template, before any job is there to render it for."""
+    def _unreadable(self, path: str) -> Iterator[Problem]:
         try:
             self.template(path)
-            parsed = self._environment.parse(self._files[path])
         except TemplateError as error:
             line = getattr(error, "lineno", None) or 1
             yield Problem(path, line, "", f"the template can't be read: {error}", "mend its Jinja syntax")
-            return
+
+    def _unknown(self, path: str) -> Iterator[Problem]:
+        parsed = self._environment.parse(self._files[path])
         for name in sorted(meta.find_undeclared_variables(parsed) - OFFERED):
-            line = next((i for i, text in enumerate(self._files[path].splitlines(), 1) if name in text), 1)
-            known = ", ".join(sorted(OFFERED))
-            yield Problem(path, line, name, f"{name!r} is no variable of a prompt", f"known: {known}")
+            found = f"{name!r} is no variable of a prompt"
+            yield Problem(path, self._line_with(path, name), name, found, nearest(name, OFFERED))
         for included in meta.find_referenced_templates(parsed):
-            if included not in self._files or included == path:
-                line = next((i for i, text in enumerate(self._files[path].splitlines(), 1) if "include" in text), 1)
+            if included not in self._files or path in self.sources(included):
                 mend = "include a file under prompts/ by its path in the bundle, as a plain string"
+                line = self._line_with(path, "include")
                 yield Problem(path, line, "include", f"{included!r} can't be included", mend)
+
+    def _line_with(self, path: str, word: str) -> int:
+        lines = enumerate(self._files[path].splitlines(), 1)
+        return next((number for number, text in lines if word in text), 1)

@@ -111,7 +111,7 @@ def java() -> tuple[Path, str]:
 
 
 def warm_classes(broker: Broker) -> Path:
-    """Return where Java's cache of loaded classes is, if `warmup` made one: it fits one Java, machine and set of jars."""
+    """Return where `warmup` puts Java's cache of loaded classes: it fits one Java, one machine and one set of jars."""
     fingerprint = hashlib.sha256(jars.LOCK_PATH.read_bytes()).hexdigest()[:12]
     machine = f"{platform.system()}-{platform.machine()}".lower()
     return broker.cache / f"kafka-java{java()[1]}-{machine}-{fingerprint}.aot"

@@ -61,7 +61,8 @@ def _create(connection: Connection, topics: list[Topic], replication: int) -> li
         NewTopic(connection.topic(topic.name), topic.settings.partitions, replication, config=topic.settings.config())
         for topic in topics
     ]
-    for name, future in connection.admin().create_topics(new, operation_timeout=TIMEOUT_S).items():
+    admin = connection.admin()  # its futures die with it
+    for name, future in admin.create_topics(new, operation_timeout=TIMEOUT_S).items():
         try:
             future.result(TIMEOUT_S)
         except KafkaException as error:
@@ -97,7 +98,8 @@ def _configs(connection: Connection, topics: list[Topic]) -> dict[Topic, dict[st
     resources = {ConfigResource(ResourceType.TOPIC, connection.topic(topic.name)): topic for topic in topics}
     if not resources:
         return {}
-    found = connection.admin().describe_configs(list(resources), request_timeout=TIMEOUT_S)
+    admin = connection.admin()
+    found = admin.describe_configs(list(resources), request_timeout=TIMEOUT_S)
     return {
         resources[resource]: {name: entry.value for name, entry in future.result(TIMEOUT_S).items()}
         for resource, future in found.items()

@@ -7,6 +7,7 @@ label's wording and examples the text is. So a vague list of labels gives vaguer
 itself.
 """
 
+from collections import Counter
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 
@@ -22,6 +23,11 @@ Probabilities = NDArray[np.float64]
 
 _SHARING_SHARPNESS = 40.0
 _SHARING_ROUNDS = 20
+_STRANGE, _FAMILIAR = 0.15, 0.45
+"""Average likeness of labels to their nearest topics: of labels from another field, and of labels from this one."""
+
+_TRUST_WHEN_STRANGE = 14.0
+
 _LEAST = 1e-6
 """Probability that no label falls below: a model is never certain, and a log probability is always a number."""
 
@@ -55,9 +61,7 @@ class Model:
     def terms(self, text: str) -> dict[str, float]:
         """The text's weighted terms, scaled to length 1; a term never met in training counts as a rare one."""
         lexicon, idf = self.weights.lexicon, self.weights.lexicon_idf
-        counts: dict[str, int] = {}
-        for term in reading(text):
-            counts[term] = counts.get(term, 0) + 1
+        counts = Counter(reading(text))
         if not counts:
             return {}
         rare = len(idf)
@@ -89,13 +93,18 @@ class Reader:
     def __init__(self, model: Model, cards: tuple[Card, ...]) -> None:
         self.model = model
         self.cards = cards
-        self._shares = _share_out(self._likeness_to_topics())
+        likeness = self._likeness_to_topics()
+        self._shares = _share_out(likeness)
         self._wording = self._word()
+        # How far the labels are about what the model has learned: the less they are, the more it goes by their wording.
+        self._familiar = float(np.clip((likeness.max(axis=1).mean() - _STRANGE) / (_FAMILIAR - _STRANGE), 0.0, 1.0))
+        trust = model.recipe.trust_in_wording
+        self._trust_in_wording = trust + (1 - self._familiar) * (_TRUST_WHEN_STRANGE - trust)
 
     def probabilities(self, text: str) -> Probabilities:
         """`P(label | text)` for each card, in their order; sums to 1, each at least about 1e-6."""
         by_topic = np.log(self._shares @ self.model.topics(text) + _LEAST)
-        score = by_topic + self.model.recipe.trust_in_wording * self._likeness_to_wording(text)
+        score = self._familiar * by_topic + self._trust_in_wording * self._likeness_to_wording(text)
         probable = softmax(score).astype(np.float64) + _LEAST
         probable /= probable.sum()
         return probable
@@ -144,12 +153,8 @@ def softmax(scores: Floats) -> Floats:
 
 
 def _counts(features: list[str], vocabulary: dict[str, int]) -> dict[int, int]:
-    counts: dict[int, int] = {}
-    for feature in features:
-        index = vocabulary.get(feature)
-        if index is not None:
-            counts[index] = counts.get(index, 0) + 1
-    return counts
+    counts = Counter(map(vocabulary.get, features))
+    return {index: count for index, count in counts.items() if index is not None}
 
 
 def _share_out(likeness: Floats) -> Floats:

@@ -166,7 +166,7 @@ def embedded(
     ports: Mapping[Name, int] | None = None,
     heap_mb: int = 384,
     broker_properties: Mapping[str, str] | None = None,
-    model_server_data: Path | None = None,
+    model_server_args: Sequence[str] = (),
     wait_s: float = _READY_LIMIT_S,
 ) -> Iterator[EmbeddedStack]:
     """Run a stack for as long as the block runs.
@@ -177,7 +177,7 @@ def embedded(
         ports: Port by component; default: free ones.
         heap_mb: The broker's heap, MiB.
         broker_properties: Server properties of the broker over ours; the clients' listener is called CLIENTS.
-        model_server_data: Folder of the model server if not in `data_dir`, to train its models once for many runs.
+        model_server_args: Arguments that the model server gets besides port and folder, such as faults.
         wait_s: How long all of it may take to serve, seconds.
 
     Raises:
@@ -191,7 +191,7 @@ def embedded(
             heap_mb=heap_mb,
             broker_properties=broker_properties or {},
             cache=jars.default_cache(),
-            model_server_data=model_server_data,
+            model_server_args=tuple(model_server_args),
         )
     )
     try:

@@ -60,7 +60,7 @@ class StackPlan(BaseModel):
     broker_properties: Mapping[str, str] = {}
     cache: Path
     repository: str = jars.MAVEN_CENTRAL
-    model_server_data: Path | None = None
+    model_server_args: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, settings: Settings) -> "StackPlan":
@@ -80,6 +80,7 @@ class StackPlan(BaseModel):
             external={name: address for name, address in addresses.items() if name not in ours},
             heap_mb=settings.broker_heap_mb,
             broker_properties={key: value.get_secret_value() for key, value in settings.broker_properties.items()},
+            model_server_args=settings.model_server_args,
             cache=settings.cache_dir or jars.default_cache(),
             repository=settings.maven_repository,
         )
@@ -139,7 +140,8 @@ class StackPlan(BaseModel):
     def _component(self, name: Name) -> Component:
         port = self.ports[name]
         is_broker = name == "broker"
-        data = (self.model_server_data if name == "model_server" else None) or self.data_dir / name
+        data = self.data_dir / name
+        more = self.model_server_args if name == "model_server" else ()
         return Component(
             name=name,
             address=f"{HOST}:{port}" if is_broker else f"http://{HOST}:{port}",
@@ -150,7 +152,7 @@ class StackPlan(BaseModel):
             ready_text=broker.READY if is_broker else None,
             stop_limit_s=30.0 if is_broker else 15.0,
             marks=self.broker.main if is_broker else (f"penstock.local.{name}", str(data)),
-            command=(lambda: broker.command(self.broker)) if is_broker else (lambda: _module(name, port, data)),
+            command=(lambda: broker.command(self.broker)) if is_broker else (lambda: _module(name, port, data) + more),
             before_start=(lambda: broker.prepare(self.broker)) if is_broker else _nothing,
         )
 

@@ -1,0 +1,149 @@
+"""lint: everything about a workflow's folder that can be known to be wrong before it is released."""
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from datetime import date, timedelta
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Template
+
+from processors.bundle import CALIBRATION, CASES, INPUT_SCHEMA, SETTINGS, scan
+from processors.models import Models
+from processors.problems import Level, Problem, errors_of
+from processors.prompts import RenderError, rendered
+from processors.sample import sample
+from processors.settings import Rung
+from processors.toml_text import line_of, nearest
+from processors.workflow import Workflow, examine
+from schemas.base import json_text
+from schemas.control import Bundle
+
+MIN_CASES = 50
+
+
+def lint(folder: Path, models: Models, today: date | None = None) -> tuple[Problem, ...]:
+    """What is wrong with a workflow's folder, errors before warnings; nothing means it can be released.
+
+    Args:
+        folder: the workflow's folder.
+        models: the project's models.
+        today: enables the check that the calibration is not older than `review_every_days`.
+    """
+    files, problems = scan(folder)
+    found = list(problems)
+    if SETTINGS in files:
+        bundle = Bundle.model_construct(workflow=folder.resolve().name, files=files)
+        workflow, more = examine(bundle)
+        found += more
+        if workflow is not None:
+            found += _ladder_problems(workflow, models, files[SETTINGS])
+            found += _prompt_problems(workflow, files)
+            found += _calibration_problems(workflow, today)
+            found += _case_problems(folder / CASES, workflow)
+    return tuple(sorted(found, key=lambda problem: problem.level is Level.WARNING))
+
+
+def releasable(problems: tuple[Problem, ...]) -> bool:
+    """Whether only warnings were found."""
+    return not errors_of(problems)
+
+
+def _ladder_problems(workflow: Workflow, models: Models, text: str) -> Iterator[Problem]:
+    for i, rung in enumerate(workflow.settings.ladder):
+        model = models.models.get(rung.model)
+        if model is None:
+            found, mend = f"{rung.model!r} is not in models.toml", nearest(rung.model, models.models)
+            yield Problem(SETTINGS, line_of(text, ("ladder", i, "model")), f"ladder.{i}.model", found, mend)
+            continue
+        if model.tier is not rung.tier:
+            found = f"tier {rung.tier}, but models.toml says that {rung.model} is tier {model.tier}"
+            line = line_of(text, ("ladder", i, "tier"))
+            yield Problem(SETTINGS, line, f"ladder.{i}.tier", found, "make the two agree")
+        if (rung.params.max_tokens or 0) > model.max_output_tokens:
+            found = f"max_tokens {rung.params.max_tokens}, but {rung.model} writes at most {model.max_output_tokens}"
+            line = line_of(text, ("ladder", i, "params"))
+            yield Problem(SETTINGS, line, f"ladder.{i}.params.max_tokens", found, "lower it")
+        yield from _window_problems(workflow, i, rung, models, text)
+
+
+def _window_problems(workflow: Workflow, i: int, rung: Rung, models: Models, text: str) -> Iterator[Problem]:
+    model = models.models[rung.model]
+    # Four bytes a token: the prompt alone must leave room; what the job adds is found out when it runs.
+    needs = workflow.prompt(rung).size // 4 + (rung.params.max_tokens or model.max_output_tokens)
+    if model.context_window is not None and needs > model.context_window:
+        found = f"prompt and answer need about {needs} tokens, but {rung.model} has a window of {model.context_window}"
+        line = line_of(text, ("ladder", i))
+        yield Problem(SETTINGS, line, f"ladder.{i}.prompt", found, "shorten the prompt, or take another model")
+
+
+def _prompt_problems(workflow: Workflow, files: dict[str, str]) -> Iterator[Problem]:
+    """Templates that fail on an input that the input schema allows, with all of its fields or only the required ones."""
+    if INPUT_SCHEMA not in files:
+        return
+    for prompt in workflow.prompts.values():
+        for template in (prompt.system, prompt.user):
+            if template is not None:
+                yield from _render_problems(template, workflow)
+
+
+def _render_problems(template: Template, workflow: Workflow) -> Iterator[Problem]:
+    for required_only in (False, True):
+        value = sample(workflow.input_schema.definition, required_only=required_only)
+        variables = {"input": value, "chunks": (), "segments": {}, "output_schema": ""}
+        try:
+            rendered(template, variables)
+        except RenderError as error:
+            mend = "name a field of input.schema.json, and make it required there or ask `is defined` first"
+            yield Problem(template.name or "", error.line, "", error.said, mend)
+            return
+
+
+def _calibration_problems(workflow: Workflow, today: date | None) -> Iterator[Problem]:
+    variants = {rung.variant for rung in workflow.settings.ladder}
+    limit = workflow.settings.review_every_days
+    for i, fitted in enumerate(workflow.calibration.maps):
+        place = f"maps.{i}"
+        if fitted.variant not in variants:
+            found = f"no rung has the variant {fitted.variant!r}"
+            yield Problem(CALIBRATION, 1, f"{place}.variant", found, nearest(fitted.variant, variants))
+        elif isinstance(why := workflow.map_for(fitted.variant, fitted.model), str):
+            yield Problem(CALIBRATION, 1, place, why, "fit it anew with penstock calibrate, or remove it")
+        if fitted.evidence.accept_at != workflow.settings.gate.accept_at:
+            found = f"its bound holds at {fitted.evidence.accept_at}, the gate accepts at {workflow.settings.gate.accept_at}"
+            yield Problem(CALIBRATION, 1, place, found, "fit it anew with penstock calibrate", Level.WARNING)
+        if limit and today and fitted.evidence.fitted_on + timedelta(days=limit) < today:
+            found = f"fitted on {fitted.evidence.fitted_on}, more than {limit} days ago"
+            yield Problem(CALIBRATION, 1, place, found, "review the workflow and fit it anew", Level.WARNING)
+    for variant in sorted(variants - {fitted.variant for fitted in workflow.calibration.maps}):
+        found = f"variant {variant} has no calibration: its confidence is unknown and its answers go to a person"
+        yield Problem(CALIBRATION, 0, "maps", found, "fit it with penstock calibrate", Level.WARNING)
+
+
+def _case_problems(path: Path, workflow: Workflow) -> Iterator[Problem]:
+    lines = path.read_text(encoding="utf-8").splitlines() if path.is_file() else []
+    ids: Counter[str] = Counter()
+    for number, line in enumerate(lines, 1):
+        try:
+            case = json.loads(line)
+            ids[case["id"]] += 1
+            violations = [f"input{said}" for said in workflow.input_schema.violations(case["input"])]
+            violations += _expected_violations(workflow, case["expected"])
+        except (ValueError, KeyError, TypeError) as error:
+            mend = 'write one {"id": …, "input": …, "expected": …} a line'
+            yield Problem(CASES, number, "", f"this is no case ({type(error).__name__}: {error})", mend)
+            continue
+        for said in violations:
+            yield Problem(CASES, number, str(case["id"]), said, "mend the case, or the schema")
+    for name in sorted(name for name, count in ids.items() if count > 1):
+        yield Problem(CASES, 0, name, f"{ids[name]} cases have this id", "give each an id of its own")
+    if len(lines) < MIN_CASES:
+        mend = f"add cases: a release needs at least {MIN_CASES}"
+        yield Problem(CASES, 0, "", f"{len(lines)} cases", mend, Level.WARNING)
+
+
+def _expected_violations(workflow: Workflow, expected: Any) -> list[str]:
+    if workflow.output_schema is None:
+        return [] if isinstance(expected, str) else [f"expected: is no text: {json_text(expected)[:80]}"]
+    return [f"expected{said}" for said in workflow.output_schema.violations(expected)]

@@ -1,0 +1,30 @@
+import os
+from pathlib import Path
+
+import pytest
+
+from penstock.local.stack import embedded
+
+_MODELS = Path(__file__).parents[1] / ".penstock" / "cache" / "models"
+
+
+@pytest.fixture(autouse=True)
+def _no_settings_from_outside(monkeypatch):
+    """Keep the settings of whoever runs the tests out of them."""
+    for name in os.environ:
+        if name.upper().startswith("PENSTOCK_"):
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory):
+    """Give the one embedded stack of the whole run: real Kafka, warehouse and model server on free ports.
+
+    Whoever kills or freezes a component of it leaves it running as it was found.
+    """
+    folder = tmp_path_factory.mktemp("stack")
+    _MODELS.mkdir(parents=True, exist_ok=True)
+    (folder / "model_server").mkdir()
+    (folder / "model_server" / "models").symlink_to(_MODELS)  # trained once for many runs; named by their content
+    with embedded(folder) as running:
+        yield running
