@@ -173,3 +173,14 @@ def by_fingerprint(name: str) -> dict[str, Any]:
 
 def _fingerprint(schema: Any) -> str:
     return str(fingerprint(to_parsing_canonical_form(schema), "CRC-64-AVRO"))
+
+
+@functools.cache
+def row_schema(table: str, of_fingerprint: str) -> str | None:
+    """The schema of a table's rows, as JSON text, by the fingerprint that an array names; None if unknown."""
+    name = next((row.__name__ for row in TABLES if table == row.TABLE), None)
+    for path in versions(name) if name is not None else ():
+        text = path.read_text()
+        if _fingerprint(fastavro.parse_schema(json.loads(text))) == of_fingerprint:
+            return text
+    return None

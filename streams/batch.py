@@ -17,7 +17,6 @@ ARRAY_CHARACTERS = 1_000_000
 
 TABLE = "penstock-table"
 SCHEMA = "penstock-schema"
-ROWS = "penstock-rows"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,5 +84,6 @@ def trace_records(events: Iterable[Event]) -> list[Record]:
 
 
 def _trace_record(name: str, rows: list[Event]) -> Record:
-    headers = ((TABLE, name.encode()), (SCHEMA, rows_fingerprint(name).encode()), (ROWS, b"%d" % len(rows)))
+    table = type(rows[0]).TABLE
+    headers = ((TABLE, table.encode()), (SCHEMA, rows_fingerprint(name).encode()))
     return Record(TRACES.name, None, encode_rows(name, rows), headers)

@@ -13,10 +13,10 @@ from schemas.side import Escalation
 from schemas.stages import Completion, Decision, GateDecision, Status
 from schemas.trace import Event, JobEvent
 from streams import trace_rows
+from streams.header_names import PRODUCERS_KEY
 from streams.records import Emission, Headers, Record
 from streams.stage import Moment
 from streams.topics import ESCALATIONS, RESULTS, Topic
-from streams.wire import PRODUCERS_KEY
 
 REVIEW_TIME = timedelta(days=7)
 """How long an escalation waits for a person."""

@@ -24,11 +24,11 @@ from streams.topics import ADMITTED, ANSWERED, JOBS, ROUTED, VALIDATED
 class Processors:
     """One processor for each stage; the types are the map's."""
 
-    intake: Processor[Submission, Admitted]
-    routing: Processor[Admitted, Routed]
-    inference: Processor[Routed, Answer]
-    validation: Processor[Answer, Validated]
-    grading: Processor[Validated, Accepted]
+    intake: "Processor[Submission, Admitted]"
+    routing: "Processor[Admitted, Routed]"
+    inference: "Processor[Routed, Answer]"
+    validation: "Processor[Answer, Validated]"
+    grading: "Processor[Validated, Accepted]"
 
 
 def pipeline(run: Processors, in_flight: int = 256) -> tuple[Stage[Any, Any], ...]:

@@ -33,7 +33,7 @@ class Stage(Generic[In, Out]):
 
     name: str
     reads: FlowTopic[In]
-    runs: Processor[In, Out]
+    runs: "Processor[In, Out]"
     passes: FlowTopic[Out] | None
     concurrency: int
     again: Again = Again.AS_READ

@@ -11,7 +11,8 @@ from schemas.envelope import Envelope, Head
 from schemas.headers import AVRO, JSON
 from schemas.stages import Admitted, Answer, Routed, Submission, Validated
 from schemas.submission import origin_of, read_submission
-from streams.records import Delivery
+from streams.header_names import FIRST_SEEN, ORIGIN, header_int, header_text
+from streams.records import Address, Delivery
 
 T = TypeVar("T", bound=Model)
 
@@ -69,9 +70,19 @@ def _by_job(head: Head) -> str:
 
 
 def _submission(delivery: Delivery) -> Envelope[Submission]:
-    address, raw = delivery.address, delivery.raw
+    """A record that waited and came back keeps the address and the time that it had at first."""
+    address, raw = _first_address(delivery), delivery.raw
     origin = origin_of(address.topic, address.partition, address.offset, raw.key, raw.headers)
-    return read_submission(raw.value, origin, from_millis(delivery.timestamp_ms))
+    appended_ms = header_int(raw.headers, FIRST_SEEN, delivery.timestamp_ms)
+    return read_submission(raw.value, origin, from_millis(min(appended_ms, delivery.timestamp_ms)))
+
+
+def _first_address(delivery: Delivery) -> Address:
+    topic, _, place = header_text(delivery.raw.headers, ORIGIN).partition("/")
+    partition, _, offset = place.partition("/")
+    if topic == delivery.address.topic and partition.isdigit() and offset.isdigit():
+        return Address(topic, int(partition), int(offset))
+    return delivery.address
 
 
 def _unwritten(envelope: Envelope[Submission]) -> bytes:

@@ -6,17 +6,12 @@ from typing import TypeVar
 from schemas.base import Record as Model
 from schemas.envelope import Envelope
 from schemas.headers import cloud_event
-from streams.records import Delivery, Headers, Raw, Record
-from streams.topics import RETRIES_10S, FlowTopic
+from schemas.side import DeadLetter
+from streams.header_names import DUE, FIRST_SEEN, ORIGIN, RETURN_TOPIC, ROUND, header_int
+from streams.records import Address, Delivery, Headers, Raw, Record
+from streams.topics import DEAD_LETTERS, RETRIES_10S, FlowTopic
 
 T = TypeVar("T", bound=Model)
-
-RETURN_TOPIC = "penstock-return-topic"
-DUE = "penstock-due"
-ROUND = "penstock-round"
-FIRST_SEEN = "penstock-first-seen"
-ORIGIN = "penstock-origin"
-PRODUCERS_KEY = "penstock-key"
 
 
 def flow_record(topic: FlowTopic[T], envelope: Envelope[T], at: datetime) -> Record:
@@ -59,9 +54,18 @@ def returning_record(delivery: Delivery) -> Record | None:
     return Record(topic.decode(), delivery.raw.key, delivery.raw.value, headers)
 
 
-def header_int(headers: Headers, name: str, default: int) -> int:
-    """A header's number, or the default where it is absent or none."""
-    for key, value in headers:
-        if key == name and value is not None and value.isdigit() and len(value) < 20:
-            return int(value)
-    return default
+def unstorable_record(address: Address, raw: Raw, group: str, reason: str) -> Record:
+    """The dead letter of a trace record that the warehouse refuses."""
+    why = DeadLetter(
+        topic=address.topic,
+        partition=address.partition,
+        offset=address.offset,
+        group=group,
+        delivery_count=1,
+        message=reason[:2000],
+        stage="sink",
+        error_class="RowsRefused",
+        retryable=False,
+        attempts=0,
+    )
+    return Record(DEAD_LETTERS.name, raw.key, raw.value, (*raw.headers, *why.headers()))

@@ -14,10 +14,11 @@ from schemas.base import from_millis
 from schemas.envelope import Envelope
 from schemas.stages import Status
 from streams.dispatch import DELAY_S, dead_letter, dispatch, failed
+from streams.header_names import DUE, RETURN_TOPIC, ROUND, header_int
 from streams.ports import TooManyBugs
 from streams.records import Delivery, Emission
 from streams.stage import Moment, Sleep, Stage
-from streams.wire import DUE, RETURN_TOPIC, ROUND, header_int, returning_record
+from streams.wire import returning_record
 
 log = structlog.get_logger(__name__)
 

@@ -1,8 +1,9 @@
 """Committed offsets with their metadata, read so that an open transaction is waited for (EXACTLY_ONCE.md 3.3)."""
 
+import time
 from collections.abc import Sequence
 
-from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
+from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 
@@ -21,3 +22,16 @@ def committed(
         if partition.error is not None:
             raise KafkaException(partition.error)
     return {(p.topic, p.partition): (p.offset, p.metadata) for p in answer.topic_partitions}
+
+
+def seek(consumer: Consumer, partition: TopicPartition) -> None:
+    """Seek, waiting up to a second for the fetcher to have taken a newly assigned partition."""
+    for tries_left in range(200, 0, -1):
+        try:
+            consumer.seek(partition)
+        except KafkaException as error:
+            if error.args[0].code() != KafkaError._STATE or tries_left == 1:  # noqa: SLF001 -- librdkafka's own name
+                raise
+            time.sleep(0.005)
+        else:
+            return

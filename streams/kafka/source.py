@@ -15,7 +15,7 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 from streams.assignment import Assignment
 from streams.commit_metadata import ForeignMetadata, Position, decode
 from streams.kafka.connection import Connection
-from streams.kafka.offsets import committed
+from streams.kafka.offsets import committed, seek
 from streams.ports import PositionLost, StreamsError
 from streams.records import Address, Delivery, Headers, Raw
 
@@ -228,7 +228,7 @@ class KafkaSource:
             if offset >= 0:
                 assignment.restore(self._restored(partition, offset, metadata))
             partition.offset = offset if offset >= 0 else OFFSET_BEGINNING
-            self._seek(consumer, partition)
+            seek(consumer, partition)
             consumer.resume([partition])
 
     def _restored(self, partition: TopicPartition, offset: int, metadata: str | None) -> Position:
@@ -239,19 +239,6 @@ class KafkaSource:
                 f"{self.group}, {partition.topic}/{partition.partition}: {error}. Only Penstock may commit to its "
                 "groups; choose where to go on: delete the group's offset of this partition to start at its beginning"
             ) from error
-
-    def _seek(self, consumer: Consumer, partition: TopicPartition) -> None:
-        """Seek, waiting for the fetcher to have taken the new partition."""
-        for _ in range(200):
-            try:
-                consumer.seek(partition)
-            except KafkaException as error:
-                if error.args[0].code() != KafkaError._STATE:  # noqa: SLF001 -- as above
-                    raise
-                time.sleep(0.005)
-            else:
-                return
-        raise StreamsError(f"{self.group}: {partition.topic}/{partition.partition} can't be sought within a second")
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Return only after the open transaction has ended: until then the partitions are still ours to commit."""

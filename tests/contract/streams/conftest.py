@@ -42,7 +42,7 @@ class MemoryHarness:
         await publisher.open()
         return publisher
 
-    async def committed(self, topic: str, count: int) -> Sequence[Raw]:
+    async def committed(self, topic: str, count: int) -> Sequence[Raw]:  # noqa: ARG002 -- here nothing is waited for
         """What a reader of committed records finds."""
         return self.broker.records(topic)[:]
 

@@ -18,9 +18,8 @@ async def take(source, count):
     taken = []
     async with asyncio.timeout(20):
         while len(taken) < count:
-            for delivery in await source.take(count - len(taken)):
-                if delivery.assignment.start(delivery.address.offset):
-                    taken.append(delivery)
+            found = await source.take(count - len(taken))
+            taken.extend(one for one in found if one.assignment.start(one.address.offset))
     return taken
 
 
