@@ -14,7 +14,7 @@ from schemas.submission import undecided_job
 from schemas.trace import DeadLetterEvent
 from streams import ends, trace_rows
 from streams.records import Delivery, Emission, Raw, Record
-from streams.stage import Again, Moment, Stage
+from streams.stage import Again, Moment, Rejects, Stage
 from streams.topics import ADMITTED, DEAD_LETTERS
 from streams.wire import flow_record, waiting_record
 
@@ -46,7 +46,7 @@ def dispatch(
         case Escalate():
             ending = _ending(stage, head, job, moment, envelope.payload, outcome.facts)
             end = ends.escalation(ending, outcome.reason, outcome.proposed, outcome.confidence)
-        case Reject(status=status, reason=reason) if stage.decides_through_routing:
+        case Reject(status=status, reason=reason) if stage.rejects is Rejects.THROUGH_ROUTING:
             end = _to_routing(head, Admitted(job=job, decided=Decided(status=status, reason=reason)), moment)
         case Reject(status=status, reason=reason, output=output):
             ending = _ending(stage, head, job, moment, envelope.payload, outcome.facts)
@@ -63,7 +63,7 @@ def failed(
     """A bug: the record becomes a dead letter, and its job ends as failed, with the dead letter's address."""
     reason = f"{type(error).__name__} in {stage.name}; the record is the dead letter of {delivery.address}"
     outcome = Reject(Status.FAILED, reason)
-    ends_here = replace(stage, decides_through_routing=False)
+    ends_here = replace(stage, rejects=Rejects.HERE)
     ended = dispatch(ends_here, delivery, envelope, outcome, moment)
     letter = dead_letter(stage.name, group, delivery, error, moment, head=envelope.head)
     return Emission((*letter.records, *ended.records), (*letter.events, *ended.events))

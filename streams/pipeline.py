@@ -11,12 +11,13 @@ A processor returns an outcome; `dispatch` alone turns it into records. What a s
 the record it read are one Kafka transaction.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from processors.outcome import Processor
 from schemas.stages import Accepted, Admitted, Answer, Routed, Submission, Validated
-from streams.stage import Again, Stage
+from streams.stage import Again, Rejects, Stage
 from streams.topics import ADMITTED, ANSWERED, JOBS, ROUTED, VALIDATED
 
 
@@ -31,15 +32,14 @@ class Processors:
     grading: "Processor[Validated, Accepted]"
 
 
-def pipeline(run: Processors, in_flight: int = 256) -> tuple[Stage[Any, Any], ...]:
-    """The stages; `in_flight` is how many provider calls one process keeps open at once."""
-    anew, through_routing = Again.ROUTED_ANEW, True
+def pipeline(run: Processors, in_flight: Mapping[str, int]) -> tuple[Stage[Any, Any], ...]:
+    """The stages; `in_flight` is how many records each may have in work at once, by its name."""
     return (
-        Stage("intake", JOBS, run.intake, ADMITTED, 256, decides_through_routing=through_routing),
-        Stage("routing", ADMITTED, run.routing, ROUTED, 256),
-        Stage("inference", ROUTED, run.inference, ANSWERED, in_flight, again=anew),
-        Stage("validation", ANSWERED, run.validation, VALIDATED, 256),
-        Stage("grading", VALIDATED, run.grading, None, 256),
+        Stage("intake", JOBS, run.intake, ADMITTED, in_flight["intake"], rejects=Rejects.THROUGH_ROUTING),
+        Stage("routing", ADMITTED, run.routing, ROUTED, in_flight["routing"]),
+        Stage("inference", ROUTED, run.inference, ANSWERED, in_flight["inference"], again=Again.ROUTED_ANEW),
+        Stage("validation", ANSWERED, run.validation, VALIDATED, in_flight["validation"]),
+        Stage("grading", VALIDATED, run.grading, None, in_flight["grading"]),
     )
 
 

@@ -23,12 +23,18 @@ class Again(Enum):
     ROUTED_ANEW = "the job, to routing: another round, which needs its own decision"
 
 
+class Rejects(Enum):
+    """Where a stage's rejection ends the job."""
+
+    HERE = "the stage writes the result itself"
+    THROUGH_ROUTING = "routing writes it, so that one stage ends the jobs that never reach a model"
+
+
 @dataclass(frozen=True)
 class Stage(Generic[In, Out]):
     """What a stage reads, what runs, where a pass goes, how many records may be in work at once.
 
-    `passes` is None for the stage whose pass ends the job. With `decides_through_routing` a rejection is handed to
-    routing as decided, so that one stage ends the jobs that never reach a model.
+    `passes` is None for the stage whose pass ends the job.
     """
 
     name: str
@@ -37,7 +43,7 @@ class Stage(Generic[In, Out]):
     passes: FlowTopic[Out] | None
     concurrency: int
     again: Again = Again.AS_READ
-    decides_through_routing: bool = False
+    rejects: Rejects = Rejects.HERE
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,11 +56,12 @@ class Taken:
 
 @dataclass
 class SinkRunner:
-    """Runs until stopped; any number of them share the partitions of `traces`."""
+    """Runs until stopped; any number of them share the partitions of `traces`. `prepare` makes the tables."""
 
     connection: Connection
     sink: Sink
     instance_id: str
+    prepare: Callable[[], object]
     limits: Limits = LIMITS
     clock: Callable[[], float] = time.monotonic
     away_because: str | None = None
@@ -99,6 +100,7 @@ class SinkRunner:
         consumer = self.connection.consumer(self._group, self.instance_id)
         consumer.subscribe([self.connection.topic(TRACES.name)], on_assign=self._on_assign, on_revoke=self._on_revoke)
         try:
+            self._insist(consumer, self.prepare)
             while not self._stop.is_set():
                 self._step(consumer)
             self._flush(consumer)

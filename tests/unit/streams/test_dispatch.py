@@ -29,6 +29,7 @@ from schemas.trace import AttemptEvent, DecisionEvent, GradeEvent, JobEvent, Pay
 from streams.assignment import Assignment
 from streams.dispatch import dead_letter, dispatch, failed
 from streams.header_names import DUE, RETURN_TOPIC, ROUND
+from streams.pipeline import STAGES as NAMES
 from streams.pipeline import Processors, pipeline
 from streams.records import Address, Delivery, Raw
 from streams.stage import Moment
@@ -36,7 +37,7 @@ from streams.topics import ADMITTED, ROUTED
 from streams.wire import returning_record
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
-STAGES = {stage.name: stage for stage in pipeline(Processors(*[None] * 5))}
+STAGES = {stage.name: stage for stage in pipeline(Processors(*[None] * 5), dict.fromkeys(NAMES, 8))}
 MOMENT = Moment(NOW, queue_ms=2.0, duration_ms=3.0, worker="w", control_version=7, rounds_waited=0)
 HEAD = Head(
     tenant="acme",

@@ -1,0 +1,102 @@
+"""The composition root, first half: settings become connections, models and workflows."""
+
+import contextlib
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+from penstock.settings import Settings
+from processors.bundle import read_bundle
+from processors.models import Models, load_models
+from processors.workflow import compile_workflow
+from schemas.control import Bundle, Control, ControlKind, SwitchKind
+from sinks.clickhouse import ClickHouse
+from streams.kafka.connection import Connection
+from streams.kafka.operate import publish_bundle, publish_control
+from streams.worker import utc_now
+
+
+def connection(settings: Settings) -> Connection:
+    """How this project reaches Kafka."""
+    security = {name: value for name, value in settings.kafka_config().items() if name != "bootstrap.servers"}
+    return Connection(
+        settings.broker,
+        prefix=settings.prefix,
+        application=settings.application,
+        instance=settings.instance,
+        transaction_timeout_ms=settings.transaction_timeout_ms,
+        security=security,
+    )
+
+
+def warehouse(settings: Settings) -> ClickHouse:
+    """How this project reaches its warehouse; nothing is connected yet."""
+    password = settings.warehouse_password.get_secret_value() or None
+    return ClickHouse(settings.warehouse_url, settings.warehouse_user, password, settings.warehouse_database)
+
+
+def models(settings: Settings) -> Models:
+    """The project's models; the local model server is where the settings say.
+
+    Raises:
+        ModelsError: models.toml is missing or wrong.
+    """
+    environ = {"PENSTOCK_MODEL_SERVER_URL": settings.model_server_url}
+    return load_models(settings.project / "models.toml", environ=environ)
+
+
+def workflow_folders(settings: Settings) -> list[Path]:
+    """The project's workflows, by name."""
+    return sorted(path.parent for path in (settings.project / "workflows").glob("*/workflow.toml"))
+
+
+def bundles(settings: Settings) -> list[Bundle]:
+    """The project's workflows as they are in its folder now.
+
+    Raises:
+        WorkflowError: one of them does not compile.
+    """
+    commit = _git_commit(settings.project)
+    found = [read_bundle(folder, commit) for folder in workflow_folders(settings)]
+    for bundle in found:
+        compile_workflow(bundle)
+    return found
+
+
+def _git_commit(project: Path) -> str | None:
+    with contextlib.suppress(OSError, subprocess.SubprocessError):
+        asked = subprocess.run(  # noqa: S603 -- fixed arguments
+            ("git", "-C", str(project), "rev-parse", "HEAD"),  # noqa: S607 -- whichever git the user has
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+        return asked.stdout.strip()
+    return None
+
+
+def publish_workflows(settings: Settings, who: str, why: str, unless: Callable[[str], bool]) -> list[Bundle]:
+    """Put the project's workflows on the registry and activate them, but those that `unless` names; returns these.
+
+    Raises:
+        WorkflowError: one of them does not compile.
+        BrokerAway: the broker did not acknowledge it.
+    """
+    link, published = connection(settings), []
+    for bundle in bundles(settings):
+        if unless(bundle.workflow):
+            continue
+        publish_bundle(link, bundle)
+        switch = Control(
+            kind=ControlKind.ACTIVATE,
+            target=SwitchKind.WORKFLOW,
+            name=bundle.workflow,
+            version=bundle.version,
+            who=who,
+            why=why,
+            at=utc_now(),
+        )
+        publish_control(link, switch)
+        published.append(bundle)
+    return published

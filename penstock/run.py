@@ -1,0 +1,184 @@
+"""The composition root, second half: one process's stages and sink, from the slot to the last commit."""
+
+import asyncio
+import getpass
+import random
+import signal
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import structlog
+import uvloop
+
+from penstock.compose import connection, models, publish_workflows, warehouse
+from penstock.settings import Settings
+from processors.catalog import Catalog
+from processors.control import ControlState
+from processors.grading import Grading
+from processors.inference import Inference
+from processors.intake import Intake
+from processors.providers.http import connect
+from processors.providers.port import Provider
+from processors.routing import Routing
+from processors.validation import Validation
+from sinks import migrations
+from streams.control import ControlHistory
+from streams.kafka.admin import ensure_topics
+from streams.kafka.connection import Connection
+from streams.kafka.follower import Follower
+from streams.kafka.publisher import KafkaPublisher
+from streams.kafka.sink_runner import SinkRunner
+from streams.kafka.source import KafkaSource
+from streams.pipeline import STAGES, Processors, pipeline
+from streams.slots import Slot, take_slot
+from streams.stage import Stage
+from streams.worker import Worker, utc_now
+
+log = structlog.get_logger(__name__)
+
+SINK = "sink"
+PARTS = (*STAGES, SINK)
+"""What a process can run."""
+
+
+def run_worker(settings: Settings, parts: tuple[str, ...] = PARTS, on_ready: Callable[[], None] = lambda: None) -> None:
+    """Run stages (and the sink, if it is among `parts`) until SIGINT or SIGTERM; `on_ready` is called once.
+
+    Raises:
+        StreamsError: the broker is away, the slot is taken, a position is lost, too many bugs: it says what to do.
+        ModelsError: models.toml is wrong.
+        WorkflowError: a workflow of the project does not compile.
+        MigrationError: the warehouse's tables are not those of this version.
+    """
+    uvloop.run(Process(settings, parts).run(on_ready))
+
+
+@dataclass
+class Process:
+    """One process of the pipeline, and what must be ended with it."""
+
+    settings: Settings
+    parts: tuple[str, ...]
+    stopping: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def __post_init__(self) -> None:
+        self._link: Connection = connection(self.settings)
+        self._catalog = Catalog(models(self.settings))
+        self._history = ControlHistory(self._catalog)
+        self._stages = tuple(part for part in STAGES if part in self.parts)
+        self._name = "all" if set(self.parts) == set(PARTS) else "-".join(part for part in PARTS if part in self.parts)
+
+    async def run(self, on_ready: Callable[[], None]) -> None:
+        """Everything from the slot to the last commit, in the order that the promises need."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(number, self.stopping.set)
+        # 1. a slot of our own; 2. the topics
+        slot = take_slot(self.settings.slots_dir, self._name)
+        await asyncio.to_thread(ensure_topics, self._link)
+        # 3. the sink is made first, so that it hears control from its start
+        sink = self._sink(slot) if SINK in self.parts else None
+        self._history.heard = sink.heard if sink else None
+        # 4. control is read to its end, and workflows that have no active version get one
+        follower = Follower(self._link, self._history.on_control, self._history.on_bundle)
+        providers = connect(self._catalog.models)
+        try:
+            await asyncio.to_thread(follower.start)
+            await asyncio.to_thread(self._activate_missing)
+            # 5. stages and sink
+            await self._run_parts(slot, sink, providers, on_ready)
+        finally:
+            follower.close()
+            await asyncio.gather(*(provider.aclose() for provider in providers.values()))
+            slot.close()
+
+    def _activate_missing(self) -> None:
+        active = self._history.state.active
+        publish_workflows(self.settings, getpass.getuser(), "no version was active", unless=lambda name: name in active)
+
+    async def _run_parts(
+        self, slot: Slot, sink: SinkRunner | None, providers: dict[str, Provider], on_ready: Callable[[], None]
+    ) -> None:
+        ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        thread = _in_thread(sink, ended) if sink else None
+        worker = self._worker(slot, providers) if self._stages else None
+        running = asyncio.create_task(worker.run()) if worker else None
+        stop = asyncio.create_task(self.stopping.wait())
+        on_ready()
+        await asyncio.wait([one for one in (stop, ended, running) if one], return_when=asyncio.FIRST_COMPLETED)
+        # 6. stages first: what they commit now, the sink may still store
+        if worker is not None and running is not None:
+            worker.stop()
+            await asyncio.wait([running])
+        if sink is not None and thread is not None:
+            sink.stop()
+            await asyncio.to_thread(thread.join)
+        stop.cancel()
+        for one in (running, ended):
+            if one is not None and one.done() and (error := one.exception()) is not None:
+                raise error
+
+    def _sink(self, slot: Slot) -> SinkRunner:
+        store = warehouse(self.settings)
+        return SinkRunner(self._link, store, self._member(slot, SINK), prepare=lambda: migrations.apply(store))
+
+    def _worker(self, slot: Slot, providers: dict[str, Provider]) -> Worker:
+        fence = threading.Lock()
+        chosen = tuple(stage for stage in self._pipeline(providers) if stage.name in self._stages)
+
+        def open_source(stage: str, topics: Sequence[str]) -> KafkaSource:
+            return KafkaSource(self._link, stage, topics, self._member(slot, stage), fence)
+
+        return Worker(
+            chosen,
+            open_source,
+            KafkaPublisher(self._link, self._name, slot.number, fence),
+            name=f"{self.settings.instance}/{self._name}/{slot.number}",
+            control_version=lambda: self._history.state.version,
+        )
+
+    def _pipeline(self, providers: dict[str, Provider]) -> tuple[Stage[Any, Any], ...]:
+        catalog, clock = self._catalog, utc_now
+
+        def control() -> ControlState:
+            return self._history.state
+
+        return pipeline(
+            Processors(
+                intake=Intake(catalog, control, clock),
+                routing=Routing(catalog, control, clock),
+                inference=Inference(catalog, providers, control, clock, asyncio.sleep, random.random),
+                validation=Validation(catalog, control),
+                grading=Grading(catalog, control, clock),
+            ),
+            self.settings.concurrency,
+        )
+
+    def _member(self, slot: Slot, part: str) -> str:
+        """A stable name in the part's consumer group: a restart in the same slot takes over at once."""
+        return f"{self.settings.instance}.{self._name}.{slot.number}.{part}"
+
+
+def _in_thread(sink: SinkRunner, ended: asyncio.Future[None]) -> threading.Thread:
+    loop = asyncio.get_running_loop()
+
+    def run() -> None:
+        try:
+            sink.run()
+        except BaseException as error:  # noqa: BLE001 -- told to whoever waits, who raises it
+            loop.call_soon_threadsafe(_end, ended, error)
+        else:
+            loop.call_soon_threadsafe(_end, ended, None)
+
+    thread = threading.Thread(target=run, name="sink", daemon=True)
+    thread.start()
+    return thread
+
+
+def _end(ended: asyncio.Future[None], error: BaseException | None) -> None:
+    if error is None:
+        ended.set_result(None)
+    else:
+        ended.set_exception(error)
