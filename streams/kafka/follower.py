@@ -61,14 +61,22 @@ class Follower:
             **{"isolation.level": "read_uncommitted"},
         )
         try:
-            for name in names:
-                self._ends[name] = consumer.get_watermark_offsets(TopicPartition(name, 0), 10)[1]
+            self._ends = {name: self._end(consumer, name) for name in names}
             consumer.assign([TopicPartition(name, 0, OFFSET_BEGINNING) for name in names])
             self._follow(consumer)
         except KafkaException:
             log.exception("control can't be followed")
         finally:
             consumer.close()
+
+    def _end(self, consumer: Consumer, name: str) -> int:
+        """Where the log ends now, asked until its leader answers: right after creation there is none yet."""
+        while True:
+            try:
+                return int(consumer.get_watermark_offsets(TopicPartition(name, 0), 10)[1])
+            except KafkaException:
+                if self._closed.wait(0.1):
+                    raise
 
     def _follow(self, consumer: Consumer) -> None:
         self._check_end(consumer)
