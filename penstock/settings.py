@@ -5,9 +5,7 @@ from the default below. Secrets come from the environment only. One key of a tab
 `PENSTOCK_CONCURRENCY__INFERENCE=400`, `PENSTOCK_KAFKA__SASL_PASSWORD=…` (which is librdkafka's `sasl.password`).
 """
 
-import difflib
 import os
-import re
 import socket
 import tomllib
 from collections.abc import Mapping
@@ -175,7 +173,9 @@ def load_settings(start: Path | None = None, **overrides: Any) -> Settings:
         return Settings(project=project, **overrides)
     except ValidationError as error:
         # `from None`: pydantic's own text may quote values, and a value may be a secret.
-        raise SettingsError(_explain(error, project / PROJECT_FILE, overrides)) from None
+        raise SettingsError(
+            checks.explain(error, project / PROJECT_FILE, ENV_PREFIX, list(Settings.model_fields), overrides)
+        ) from None
     except SourceError as error:
         raise SettingsError(
             f"environment: {error}; a table takes JSON or one variable per key: PENSTOCK_<TABLE>__<KEY>"
@@ -241,38 +241,4 @@ def _refuse_unknown_environment(environ: Mapping[str, str]) -> None:
     for name in environ:
         upper = name.upper()
         if upper.startswith(ENV_PREFIX) and upper.partition("__")[0] not in known and not upper.endswith("_API_KEY"):
-            raise SettingsError(f"environment: {name} is no setting{_nearest(upper, known)}")
-
-
-def _explain(error: ValidationError, path: Path, overrides: Mapping[str, Any]) -> str:
-    text = path.read_text() if path.is_file() else ""
-    sentences = []
-    for problem in error.errors(include_url=False, include_context=False, include_input=False):
-        keys = [str(key) for key in problem["loc"]]
-        name = ".".join(keys)
-        what = (
-            "unknown setting" + _nearest(name, list(Settings.model_fields))
-            if problem["type"] == "extra_forbidden"
-            else problem["msg"]
-        )
-        sentences.append(
-            f"{_origin(keys, path, text, overrides)}{name + ': ' if name else ''}{what.removeprefix('Value error, ')}"
-        )
-    return "; ".join(sentences)
-
-
-def _origin(keys: list[str], path: Path, text: str, overrides: Mapping[str, Any]) -> str:
-    """Say where a wrong value came from, as far as that can be told."""
-    if not keys or keys[0] in overrides:
-        return ""
-    variables = [name for name in os.environ if name.upper().partition("__")[0] == (ENV_PREFIX + keys[0]).upper()]
-    if variables:
-        return f"environment {variables[0]}: "
-    pattern = re.compile(rf"^\s*\[?\s*[\"']?{re.escape(keys[-1]).replace('_', '[_.]')}\b", re.MULTILINE)
-    match = pattern.search(text) or re.search(rf"^\s*\[?\s*{re.escape(keys[0])}\b", text, re.MULTILINE)
-    return f"{path}, line {text.count(chr(10), 0, match.end()) + 1}: " if match else f"{path}: "
-
-
-def _nearest(name: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"
+            raise SettingsError(f"environment: {name} is no setting{checks.nearest(upper, known)}")

@@ -1,11 +1,17 @@
-"""Checks of single settings that pydantic's own constraints can't state; pure, each raises ValueError and says why."""
+"""Checks of single settings that pydantic's own constraints can't state, and the sentences for those that fail.
 
+Each check is pure and raises ValueError, whose text follows the setting's name.
+"""
+
+import difflib
+import os
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from pydantic import SecretStr
+from pydantic import SecretStr, ValidationError
 
 MAX_UNFINISHED: Final = 1_500
 """Records in work at once per partition that fit in an offset commit's metadata."""
@@ -90,3 +96,36 @@ def flatten(table: Mapping[str, Any], prefix: str = "") -> dict[str, str]:
         else:
             flat[prefix + key] = str(value).lower() if isinstance(value, bool) else str(value)
     return flat
+
+
+def explain(error: ValidationError, path: Path, env_prefix: str, known: list[str], overrides: Mapping[str, Any]) -> str:
+    """Say what is wrong with settings: where each wrong value came from, and what is expected instead."""
+    text = path.read_text() if path.is_file() else ""
+    sentences = []
+    for problem in error.errors(include_url=False, include_context=False, include_input=False):
+        keys = [str(key) for key in problem["loc"]]
+        name = ".".join(keys)
+        what = problem["msg"].removeprefix("Value error, ")
+        if problem["type"] == "extra_forbidden":
+            what = "unknown setting" + nearest(name, known)
+        where = _origin(keys, path, text, env_prefix, overrides)
+        sentences.append(where + (f"{name}: {what}" if name else what))
+    return "; ".join(sentences)
+
+
+def _origin(keys: list[str], path: Path, text: str, env_prefix: str, overrides: Mapping[str, Any]) -> str:
+    """Say where a wrong value came from, as far as that can be told."""
+    if not keys or keys[0] in overrides:
+        return ""
+    variables = [name for name in os.environ if name.upper().partition("__")[0] == (env_prefix + keys[0]).upper()]
+    if variables:
+        return f"environment {variables[0]}: "
+    pattern = re.compile(rf"^\s*\[?\s*[\"']?{re.escape(keys[-1]).replace('_', '[_.]')}\b", re.MULTILINE)
+    match = pattern.search(text) or re.search(rf"^\s*\[?\s*{re.escape(keys[0])}\b", text, re.MULTILINE)
+    return f"{path}, line {text.count(chr(10), 0, match.end()) + 1}: " if match else f"{path}: "
+
+
+def nearest(name: str, known: list[str]) -> str:
+    """Say which known name was probably meant, else which there are."""
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]}?" if near else f"; known are {', '.join(sorted(known))}"

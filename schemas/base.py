@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Annotated, Any, NewType
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 JsonText = NewType("JsonText", str)
 """A JSON value as text. Values that no stage may change travel as text: immutable, hashed and stored as they are."""
@@ -14,6 +14,19 @@ JsonText = NewType("JsonText", str)
 MONEY_PLACES = Decimal("0.000000001")
 Money = Annotated[Decimal, Field(max_digits=18, decimal_places=9)]
 """US dollars as Decimal(18, 9): a token of the cheapest models costs 1e-8."""
+
+
+def _in_utc(moment: datetime) -> datetime:
+    if moment.tzinfo is None:
+        return moment.replace(tzinfo=UTC)
+    try:
+        return moment.astimezone(UTC)
+    except OverflowError as error:
+        raise ValueError(f"{moment.isoformat()} lies before the year 1 or after the year 9999 in UTC") from error
+
+
+Time = Annotated[datetime, AfterValidator(_in_utc)]
+"""A time that somebody outside gives: in UTC, whatever zone it was written in; without a zone it is UTC already."""
 
 
 class Record(BaseModel):

@@ -1,12 +1,11 @@
 """The job: what a producer asks for. `workflow` and `input` are all that must be there."""
 
-from datetime import datetime
 from enum import StrEnum
 from typing import Annotated
 
 from pydantic import Field
 
-from schemas.base import JsonText, Money, Record, json_text, sha256_hex
+from schemas.base import JsonText, Money, Record, Time, json_text, sha256_hex
 
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x20\x7f]+$")]
 """An identifier: 1 to 200 characters, no blanks and no control characters."""
@@ -56,8 +55,8 @@ class Chunk(Record):
     text: str | None = None
     uri: str | None = None
     source: str = ""
-    source_updated_at: datetime | None = None
-    indexed_at: datetime | None = None
+    source_updated_at: Time | None = None
+    indexed_at: Time | None = None
     index_version: str = ""
     score: float | None = None
 
@@ -67,8 +66,8 @@ class Snapshot(Record):
 
     id: Name
     version: str
-    taken_at: datetime
-    valid_until: datetime | None = None
+    taken_at: Time
+    valid_until: Time | None = None
     sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
     chunks: tuple[Chunk, ...] = ()
 
@@ -97,7 +96,7 @@ class Job(Record):
     risk: Risk | None = None
     task_type: TaskType | None = None
     deadline_ms: Annotated[int, Field(gt=0, le=30 * 86_400_000)] | None = None
-    max_latency_ms: Annotated[int, Field(gt=0)] | None = None
+    max_latency_ms: Annotated[int, Field(gt=0, le=30 * 86_400_000)] | None = None
     max_cost_usd: Annotated[Money, Field(ge=0)] | None = None
     audience: Audience = Audience.SYSTEM
     stream: bool = False

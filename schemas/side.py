@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import orjson
 from pydantic import Field
 
-from schemas.base import JsonText, Money, Record
+from schemas.base import JsonText, Money, Record, Time
 from schemas.envelope import Step
 from schemas.job import Job, Name
 from schemas.stages import Usage
@@ -70,7 +70,7 @@ class Review(Record):
     output: JsonText | None = None
     reviewer: str
     note: str = ""
-    reviewed_at: datetime
+    reviewed_at: Time
 
 
 class Feedback(Record):
@@ -82,7 +82,7 @@ class Feedback(Record):
     score: float | None = None
     label: JsonText | None = None
     source: str
-    given_at: datetime
+    given_at: Time
 
 
 class SpendKind(StrEnum):

@@ -22,8 +22,11 @@ from schemas.stages import Submission
 DEADLINE_MS = {Audience.SYSTEM: 3_600_000, Audience.USER: 30_000}
 """Milliseconds that a job has when it names no deadline."""
 
-MAX_READ_BYTES = 8 * 1024 * 1024
+MAX_JOB_BYTES = 1024 * 1024
+"""A larger record is only identified: what it asks for does not travel from stage to stage."""
+
 _TEXT_FIELDS = ("input", "messages")
+_NAMELESS = "unknown"
 
 
 def read_submission(
@@ -36,11 +39,10 @@ def read_submission(
     """
     if not value:
         raise Unreadable('the record is empty; expected a JSON object such as {"workflow": "…", "input": {…}}')
-    if value[:2] == MARKER:
-        read = Submission(job=_job_codec().decode(value), size=len(value))
-        return _envelope(read, {}, origin, appended_at, tenant)
-    fields, problem = _read_object(value)
+    fields, problem = _read_avro(value) if value[:2] == MARKER else _read_object(value)
     job: Job | None = None
+    if len(value) > MAX_JOB_BYTES:
+        problem = f"too_large: the record has {len(value)} bytes, the limit is {MAX_JOB_BYTES}"
     if problem is None:
         job, problem = _read_job(fields)
     return _envelope(Submission(job=job, problem=problem, size=len(value)), fields, origin, appended_at, tenant)
@@ -51,11 +53,26 @@ def _job_codec() -> Codec[Job]:
     return Codec("Job", Job)
 
 
+def _strict(data: bytes) -> Any:
+    return jiter.from_json(data, allow_inf_nan=False, catch_duplicate_keys=True)
+
+
+def _read_avro(value: bytes) -> tuple[dict[str, Any], str | None]:
+    """The fields of an Avro job and, if one of its JSON texts is none, which: nobody has read them before."""
+    fields = _job_codec().decode(value).model_dump()
+    for name in _TEXT_FIELDS:
+        try:
+            fields[name] = None if fields[name] is None else _strict(fields[name].encode())
+        except ValueError as error:
+            return fields, f"{name}: is not valid JSON: {error}"
+    return fields, None
+
+
 def _read_object(value: bytes) -> tuple[dict[str, Any], str | None]:
     """The object and, if strict JSON refuses it, why; the lenient second reading only serves to identify the job."""
     problem = None
     try:
-        fields = jiter.from_json(value, allow_inf_nan=False, catch_duplicate_keys=True)
+        fields = _strict(value)
     except ValueError as strict:
         problem = f"the record is not valid JSON: {strict}"
         try:
@@ -72,13 +89,16 @@ def _glimpse(value: bytes) -> str:
 
 
 def _read_job(fields: dict[str, Any]) -> tuple[Job | None, str | None]:
+    given = {name: value for name, value in fields.items() if value is not None}  # null says as much as absence
+    for name in given.keys() & _TEXT_FIELDS:
+        try:
+            given[name] = json_text(given[name])
+        except ValueError as error:
+            return None, f"{name}: {error}"
     try:
-        texts: dict[str, Any] = {name: json_text(fields[name]) for name in _TEXT_FIELDS if fields.get(name) is not None}
-        return Job.model_validate(fields | texts), None
+        return Job.model_validate(given), None
     except ValidationError as error:
         return None, "; ".join(map(_sentence, error.errors()[:5]))
-    except ValueError as error:
-        return None, f"input: {error}"
 
 
 def _sentence(error: Any) -> str:
@@ -89,7 +109,8 @@ def _sentence(error: Any) -> str:
         case "extra_forbidden":
             return f"{place}: is no field of a job; put values of your own into metadata"
         case _:
-            return f"{place}: {error['msg']}, found {str(error['input'])[:80]!r}"
+            what = error["msg"].removeprefix("Value error, ")
+            return f"{place}: {what}, found {str(error['input'])[:80]!r}"
 
 
 def _envelope(
@@ -141,7 +162,14 @@ def origin_of(
 
 
 def undecided_job(submission: Submission, workflow: str) -> Job:
-    """The job of a submission, or an empty one to carry a decision about a record that holds none."""
+    """The job of a submission, or an empty one to carry a decision about a record that holds none.
+
+    A name that no workflow can have stays in the head: the next stage must be able to read the job.
+    """
     if submission.job is not None:
         return submission.job
-    return Job.model_construct(workflow=workflow, input=JsonText("null"))
+    nothing = JsonText("null")
+    try:
+        return Job(workflow=workflow, input=nothing)
+    except ValidationError:
+        return Job(workflow=_NAMELESS, input=nothing)

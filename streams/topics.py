@@ -1,5 +1,6 @@
 """Every topic once: its type, its key, how long it keeps records, how its records become envelopes and back."""
 
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
@@ -19,6 +20,7 @@ T = TypeVar("T", bound=Model)
 DAY_MS = 86_400_000
 PARTITIONS = 6
 MAX_RECORD_BYTES = 8 * 1024 * 1024
+_ADDRESS = re.compile(r"(.+)/(\d{1,9})/(\d{1,18})", re.ASCII)
 
 
 @dataclass(frozen=True)
@@ -78,11 +80,10 @@ def _submission(delivery: Delivery) -> Envelope[Submission]:
 
 
 def _first_address(delivery: Delivery) -> Address:
-    topic, _, place = header_text(delivery.raw.headers, ORIGIN).partition("/")
-    partition, _, offset = place.partition("/")
-    if topic == delivery.address.topic and partition.isdigit() and offset.isdigit():
-        return Address(topic, int(partition), int(offset))
-    return delivery.address
+    told = _ADDRESS.fullmatch(header_text(delivery.raw.headers, ORIGIN))
+    if told is None or told[1] != delivery.address.topic:
+        return delivery.address
+    return Address(told[1], int(told[2]), int(told[3]))
 
 
 def _unwritten(envelope: Envelope[Submission]) -> bytes:

@@ -46,7 +46,9 @@ class StageWork:
         taken_at, started = self.clock(), time.perf_counter()
         try:
             envelope = self.stage.reads.decode(delivery)
-        except Unreadable as unreadable:
+        except Exception as unreadable:  # noqa: BLE001 -- whatever bytes and headers provoke must not stop the stage
+            if not isinstance(unreadable, Unreadable):
+                self._count(unreadable)
             moment = self._moment(delivery, taken_at, started)
             log.warning("dead letter", stage=self.stage.name, address=str(delivery.address), error=str(unreadable))
             return dead_letter(self.stage.name, self.group, delivery, unreadable, moment)
@@ -60,7 +62,8 @@ class StageWork:
             return failed(self.stage, self.group, delivery, envelope, bug, moment)
 
     async def _outcome(self, envelope: Envelope[Any], now: datetime) -> Outcome[Any]:
-        if envelope.head.deadline <= now:
+        decided = getattr(envelope.payload, "decided", None)  # what intake has decided stands, however late it is
+        if decided is None and envelope.head.deadline <= now:
             late_s = (now - envelope.head.deadline).total_seconds()
             return Reject(Status.EXPIRED, f"the deadline passed {late_s:.1f} s before {self.stage.name} could begin")
         return await self.stage.runs(envelope)

@@ -10,7 +10,7 @@ import structlog
 
 from streams.ports import Publisher, Source
 from streams.runner import Runner
-from streams.stage import Stage
+from streams.stage import Sleep, Stage
 from streams.topics import RETRIES_10S
 from streams.transactions import Transactions
 from streams.work import DelayWork, StageWork
@@ -41,6 +41,7 @@ class Worker:
     name: str
     control_version: Callable[[], int]
     clock: Callable[[], datetime] = utc_now
+    sleep: Sleep = asyncio.sleep
 
     def __post_init__(self) -> None:
         self._stopping = asyncio.Event()
@@ -81,7 +82,7 @@ class Worker:
             work = StageWork(stage, source.group, self.name, self.clock, self.control_version)
             runners.append(Runner(stage.name, source, work, transactions, stage.concurrency))
         source = self.open_source(DELAYS, [RETRIES_10S.name])
-        delay = DelayWork(source.group, self.name, asyncio.sleep, self.clock)
+        delay = DelayWork(source.group, self.name, self.sleep, self.clock)
         return [*runners, Runner(DELAYS, source, delay, transactions, DELAY_CONCURRENCY)]
 
     async def _drain(

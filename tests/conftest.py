@@ -1,4 +1,5 @@
 import os
+import time
 from pathlib import Path
 
 import pytest
@@ -14,6 +15,20 @@ def _no_settings_from_outside(monkeypatch):
     for name in os.environ:
         if name.upper().startswith("PENSTOCK_"):
             monkeypatch.delenv(name)
+
+
+@pytest.fixture(scope="session")
+def eventually():
+    """Give a function that waits until a condition holds, and fails if it never does."""
+
+    def wait(condition, limit_s=30.0):
+        until = time.monotonic() + limit_s
+        while not (found := condition()):
+            assert time.monotonic() < until, f"still not so after {limit_s:g} s"
+            time.sleep(0.02)
+        return found
+
+    return wait
 
 
 @pytest.fixture(scope="session")

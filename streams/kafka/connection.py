@@ -1,11 +1,24 @@
 """How to reach the broker, and the settings that the protocol rests on (EXACTLY_ONCE.md 1.2, 2, 6.2, 10)."""
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from confluent_kafka import Consumer, Producer
+import structlog
+from confluent_kafka import Consumer, KafkaError, Producer
 from confluent_kafka.admin import AdminClient
+
+log = structlog.get_logger(__name__)
+_told = 0.0
+
+
+def _tell_once(error: KafkaError) -> None:
+    """Say that the brokers are away, at most every ten seconds: librdkafka keeps trying by itself."""
+    global _told  # noqa: PLW0603 -- one process, one notice
+    if error.code() == KafkaError._ALL_BROKERS_DOWN and time.monotonic() - _told > 10:  # noqa: SLF001
+        _told = time.monotonic()
+        log.warning("no broker can be reached; trying on", error=error.str())
 
 
 @dataclass(frozen=True)
@@ -32,7 +45,13 @@ class Connection:
         return f"{self.prefix}{self.application}.{stage}"
 
     def _base(self) -> dict[str, Any]:
-        return {"bootstrap.servers": self.bootstrap, "log_level": 3, **self.security}
+        return {
+            "bootstrap.servers": self.bootstrap,
+            "log_level": 2,  # a broker that is away is told by error_cb, not by a line for every try to reach it
+            "error_cb": _tell_once,
+            "reconnect.backoff.max.ms": 1000,
+            **self.security,
+        }
 
     def admin(self) -> AdminClient:
         """An administrative client."""

@@ -1,6 +1,7 @@
 """The Publisher on Kafka transactions: one producer and one thread per process, for all stages in it."""
 
 import asyncio
+import functools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -14,6 +15,7 @@ from streams.batch import Batch, Commit
 from streams.commit_metadata import encode
 from streams.kafka.connection import Connection
 from streams.kafka.offsets import committed
+from streams.kafka.patience import Hung, Patience
 from streams.kafka.source import KafkaSource
 from streams.ports import SlotTaken
 from streams.records import Record
@@ -29,6 +31,7 @@ class _End(Enum):
     COMMITTED = auto()
     ABORTED = auto()
     FENCED = auto()
+    HUNG = auto()
 
 
 class KafkaPublisher:
@@ -43,6 +46,7 @@ class KafkaPublisher:
         self._admin = connection.admin()
         self._producer: Producer | None = None
         self._opened_at = 0.0
+        self._closed = threading.Event()
 
     # --- the port ---------------------------------------------------------------------------------------------------
 
@@ -59,18 +63,20 @@ class KafkaPublisher:
         await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, batch)
 
     async def close(self) -> None:
-        """Let go of the slot; between batches nothing is open."""
+        """Let go of the slot. A commit that the broker does not answer is given up: its outcome stays unknown here."""
+        self._closed.set()
         await asyncio.to_thread(self._thread.shutdown)
 
     # --- the thread --------------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
         self._producer = self._connection.transactional_producer(self._transactional_id)
+        self._patience = Patience("offsets")
         self._producer.init_transactions(TIMEOUT_S)
         self._opened_at = time.monotonic()
 
     def _commit(self, batch: Batch) -> None:
-        while True:
+        while not self._closed.is_set():
             with self._fence:
                 owned = batch.owned()
                 if not owned.finished:
@@ -79,8 +85,8 @@ class KafkaPublisher:
                 end = self._transact(owned.records(), offsets)
             if end is _End.COMMITTED:
                 return
-            if end is _End.FENCED:
-                self._reopen()
+            if end is not _End.ABORTED:
+                self._reopen(end)
                 if self._was_committed(offsets):
                     return
             for source, _ in offsets:
@@ -99,11 +105,15 @@ class KafkaPublisher:
             producer.flush(TIMEOUT_S)
             # 4. the offsets of each group, fenced by its metadata
             for source, partitions in offsets:
-                producer.send_offsets_to_transaction(partitions, source.metadata, TIMEOUT_S)
+                send = functools.partial(producer.send_offsets_to_transaction, partitions, source.metadata, TIMEOUT_S)
+                self._patience.call(send, self._connection.transaction_timeout_ms / 1000)
             # 5. commit
             self._commit_until_answered(producer)
         except KafkaException as failure:
             return self._abort(producer, failure)
+        except Hung as hung:
+            log.warning("producer given up", error=str(hung), id=self._transactional_id)
+            return _End.HUNG
         return _End.COMMITTED
 
     def _produce(self, producer: Producer, record: Record) -> None:
@@ -124,7 +134,7 @@ class KafkaPublisher:
             try:
                 producer.commit_transaction(TIMEOUT_S)
             except KafkaException as failure:
-                if not failure.args[0].retriable():
+                if not failure.args[0].retriable() or self._closed.is_set():
                     raise
                 log.warning("commit asked again", error=failure.args[0].str())
             else:
@@ -144,10 +154,10 @@ class KafkaPublisher:
                 return _End.ABORTED
         return _End.FENCED
 
-    def _reopen(self) -> None:
+    def _reopen(self, end: _End) -> None:
         """After a fatal error the last commit's outcome is unknown: take the slot anew, then look."""
         held_s = time.monotonic() - self._opened_at
-        if held_s * 1000 < self._connection.transaction_timeout_ms:
+        if end is _End.FENCED and held_s * 1000 < self._connection.transaction_timeout_ms:
             raise SlotTaken(
                 f"{self._transactional_id} was fenced {held_s:.1f} s after it was opened: another process runs in this "
                 "slot. End it, or give this one a PENSTOCK_INSTANCE of its own"
@@ -166,12 +176,13 @@ class KafkaPublisher:
     def _stable(
         self, source: KafkaSource, partitions: list[TopicPartition]
     ) -> dict[tuple[str, int], tuple[int, str | None]]:
-        while True:
+        while not self._closed.is_set():
             try:
                 return committed(self._admin, source.group, partitions)
             except KafkaException as error:
                 log.info("positions not answered yet", group=source.group, error=str(error.args[0]))
-                time.sleep(0.2)
+                self._closed.wait(0.2)
+        return {}
 
     def _offsets(self, commit: Commit) -> list[TopicPartition]:
         return [

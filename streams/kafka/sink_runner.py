@@ -155,7 +155,10 @@ class SinkRunner:
         # 3. the commit
         if positions:
             offsets = [TopicPartition(self.connection.topic(p.topic), p.partition, p.next_offset) for p in positions]
-            consumer.commit(offsets=offsets, asynchronous=False)
+            try:
+                consumer.commit(offsets=offsets, asynchronous=False)
+            except KafkaException as error:  # the warehouse knows how far the rows reach: the next commit will do
+                log.warning("commit failed", group=self._group, error=error.args[0].str())
 
     def _insert(self, part: Part[Taken]) -> tuple[Refused[Taken], ...]:
         schema = row_schema(part.table, part.fingerprint)
@@ -232,11 +235,15 @@ class SinkRunner:
         if not self._unplaced:
             return
         noted = self._insist(consumer, self.sink.progress)
-        told = self._committed()
+        try:
+            told = self._committed()
+            lows = {place.partition: consumer.get_watermark_offsets(place, 5)[0] for place in self._unplaced}
+        except KafkaException as error:  # asked again at the next step
+            log.info("positions not answered yet", group=self._group, error=str(error.args[0]))
+            return
         places, self._unplaced = self._unplaced, []
         for place in places:
-            source = Source(TRACES.name, place.partition)
-            low, _ = consumer.get_watermark_offsets(place, TIMEOUT_S)
+            source, low = Source(TRACES.name, place.partition), lows[place.partition]
             reached = noted.get(source, 0)
             wanted = min(reached, told.get(place.partition, reached))
             if wanted < low and source in noted:

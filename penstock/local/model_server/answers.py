@@ -98,7 +98,7 @@ class Answering:
                 found = plan.finder(self.text, plan.about)
                 return self._one_of([c for c in found if plan.allows(c.text)], plan.absent, text=plan.text)
             case Sentence(about, longest):
-                found = extraction.best_sentences(self._material(), f"{self.text} {about}")
+                found = extraction.best_sentences(self._material(), self._sought(about))
                 return self._one_of([c for c in found if len(c.text) <= longest], '""', text=True)
             case Cite():
                 return self._one_of(self._cited(), '""', text=True)
@@ -149,6 +149,10 @@ class Answering:
 
     def _best(self) -> list[Candidate]:
         return extraction.best_sentences(self._material(), self.text)
+
+    def _sought(self, about: str) -> str:
+        """Sources are searched for what the text asks; the text itself for what the field is about."""
+        return f"{self.text} {about}" if self.prompt.sources else about
 
     def _material(self) -> list[str]:
         return [source.text for source in self.prompt.sources] or [self.text]

@@ -6,13 +6,15 @@ import orjson
 
 from penstock.local.model_server.answers import Answering, brief
 from penstock.local.model_server.models import Model
-from penstock.local.model_server.prompt import divide
+from penstock.local.model_server.prompt import Turn, divide
 from penstock.local.model_server.schema import SchemaError
 from penstock.local.model_server.tokens import count, write
 from penstock.local.model_server.wire import ChatRequest, Completion, RequestRefusedError
 
 TOKENS_PER_MESSAGE = 4
 TOKENS_PER_ANSWER_START = 3
+LONGEST_TOKEN = 13
+"""Characters, but for blanks."""
 
 
 def complete(model: Model, chat: ChatRequest, *, call_id: str, now: float, random: Random) -> Completion:
@@ -23,13 +25,7 @@ def complete(model: Model, chat: ChatRequest, *, call_id: str, now: float, rando
     turns = [message.turn() for message in chat.messages]
     wanted = chat.response_format
     response_format = orjson.dumps(wanted.model_dump(by_alias=True)) if wanted else b"null"
-    prompt_tokens = TOKENS_PER_ANSWER_START + sum(TOKENS_PER_MESSAGE + count(turn.text) for turn in turns)
-    if wanted and wanted.json_schema:
-        prompt_tokens += count(response_format.decode())
-    limit = model.recipe.context_window
-    if prompt_tokens > limit:
-        message = f"This model's context window is {limit} tokens, but your messages are {prompt_tokens}: shorten them."
-        raise RequestRefusedError(400, message, param="messages", code="context_length_exceeded")
+    prompt_tokens = _prompt_tokens(turns, response_format if wanted and wanted.json_schema else b"", model)
     instructions, text = divide(turns)
     try:
         understood = brief(model, instructions, response_format)
@@ -50,3 +46,18 @@ def complete(model: Model, chat: ChatRequest, *, call_id: str, now: float, rando
         prompt_tokens=prompt_tokens,
         top_logprobs=(chat.top_logprobs or 0) if chat.logprobs else None,
     )
+
+
+def _prompt_tokens(turns: list[Turn], schema: bytes, model: Model) -> int:
+    """What the model is given to read. Texts that are far too long are not counted out: that would hold up others."""
+    limit = model.recipe.context_window
+    tokens = sum(len(turn.text) for turn in turns) // LONGEST_TOKEN
+    if tokens <= limit:
+        tokens = TOKENS_PER_ANSWER_START + count(schema.decode())
+        tokens += sum(TOKENS_PER_MESSAGE + count(turn.text) for turn in turns)
+    if tokens > limit:
+        message = (
+            f"This model's context window is {limit} tokens, but your messages have {tokens} or more: shorten them."
+        )
+        raise RequestRefusedError(400, message, param="messages", code="context_length_exceeded")
+    return tokens

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from itertools import islice
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,11 @@ from penstock.local.model_server.features import words
 
 MOST_CANDIDATES = 64
 LONGEST_SENTENCE = 400
+SEARCH_LIMIT = 20_000
+"""Characters of a text that are searched."""
 
 _SENTENCE = re.compile(r"[^.!?\n]+(?:[.!?](?!\s|$)[^.!?\n]*)*[.!?]*")
-_NUMBER = re.compile(r"(?<![\w.,-])-?\d+(?:,\d{3})*(?:\.\d+)?(?![\w-])")
+_NUMBER = re.compile(r"(?<![\w.,-])-?\d{1,30}(?:,\d{3}){0,9}(?:\.\d{1,30})?(?![\w-])")
 _ISO_DATE = re.compile(r"\b(\d{4})-(\d{2})-(\d{2})\b")
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WRITTEN_DATE = re.compile(
@@ -26,6 +29,7 @@ _WRITTEN_DATE = re.compile(
 _EMAIL = re.compile(r"[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63})+")
 _REFERENCE = re.compile(r"\b(?=[\w-]{0,40}\d)[A-Za-z0-9][\w-]{2,40}\b")
 _MONEY_BEFORE = re.compile(r"[$€£¥]\s?$|\b(?:usd|eur|gbp|chf)\s$", re.IGNORECASE)
+_CLAUSE_END = re.compile(r"[,;:.!?\n]")
 _COMMON = frozenset(
     re.findall(
         r"\w+", "a an the of or and to in on at is are was it its be i my me you your for with by as that this do how"
@@ -43,7 +47,7 @@ class Candidate:
 
 def sentences(text: str) -> list[str]:
     """The text's sentences, as they are written."""
-    found = (match.strip()[:LONGEST_SENTENCE].strip() for match in _SENTENCE.findall(text))
+    found = (match[0].strip()[:LONGEST_SENTENCE].strip() for match in _SENTENCE.finditer(text[:SEARCH_LIMIT]))
     return list(dict.fromkeys(sentence for sentence in found if sentence))[:MOST_CANDIDATES]
 
 
@@ -64,10 +68,9 @@ def numbers(text: str, about: str) -> list[Candidate]:
     asked = set(words(about)) - _COMMON
     money = bool(asked & {"amount", "price", "cost", "total", "fee", "sum"})
     found: dict[str, Candidate] = {}
-    for match in _NUMBER.finditer(text):
-        around = set(words(text[max(0, match.start() - 40) : match.end() + 40]))
-        score = 2.0 * len(asked & around) - len(found)
-        score += 3.0 if money and _MONEY_BEFORE.search(text[: match.start()][-4:]) else 0.0
+    for match in islice(_NUMBER.finditer(text[:SEARCH_LIMIT]), MOST_CANDIDATES):
+        score = 3.0 * len(asked & _beside(match)) - len(found)
+        score += 6.0 if money and _MONEY_BEFORE.search(text[: match.start()][-4:]) else 0.0
         plain = _json_number(match[0])
         found.setdefault(plain, Candidate(plain, score))
     return list(found.values())[:MOST_CANDIDATES]
@@ -80,21 +83,27 @@ def whole_numbers(text: str, about: str) -> list[Candidate]:
 
 def dates(text: str, _about: str) -> list[Candidate]:
     """Real dates in the text, ISO or `12 March 2026`, as ISO dates."""
-    found = [(m.start(), (int(m[1]), int(m[2]), int(m[3]))) for m in _ISO_DATE.finditer(text)]
+    found = [(m.start(), (int(m[1]), int(m[2]), int(m[3]))) for m in _ISO_DATE.finditer(text[:SEARCH_LIMIT])]
     found += [
-        (m.start(), (int(m[3]), _MONTHS.index(m[2][:3].lower()) + 1, int(m[1]))) for m in _WRITTEN_DATE.finditer(text)
+        (m.start(), (int(m[3]), _MONTHS.index(m[2][:3].lower()) + 1, int(m[1])))
+        for m in _WRITTEN_DATE.finditer(text[:SEARCH_LIMIT])
     ]
     return _in_order(_iso(*parts) for _, parts in sorted(found))
 
 
 def emails(text: str, _about: str) -> list[Candidate]:
     """Mail addresses in the text."""
-    return _in_order(_EMAIL.findall(text))
+    return _in_order(_EMAIL.findall(text[:SEARCH_LIMIT]))
 
 
-def references(text: str, _about: str) -> list[Candidate]:
-    """Words with a digit in them, such as an order number."""
-    return _in_order(_REFERENCE.findall(text))
+def references(text: str, about: str) -> list[Candidate]:
+    """Words with a digit in them, such as an order number; better with letters too, or next to a word of `about`."""
+    asked = set(words(about)) - _COMMON
+    found: dict[str, Candidate] = {}
+    for match in islice(_REFERENCE.finditer(text[:SEARCH_LIMIT]), MOST_CANDIDATES):
+        score = 3.0 * len(asked & _beside(match)) - len(found) + (0.0 if match[0].isdigit() else 2.0)
+        found.setdefault(match[0], Candidate(match[0], score))
+    return list(found.values())[:MOST_CANDIDATES]
 
 
 Finder = Callable[[str, str], list[Candidate]]
@@ -109,8 +118,17 @@ def weigh(candidates: Sequence[Candidate]) -> NDArray[np.float64]:
 
 def keywords(text: str) -> list[Candidate]:
     """The words of a text that say most, the longer the better: what is left when no labels are given."""
-    said = dict.fromkeys(word for word in words(text) if word not in _COMMON and len(word) > 2)
+    said = dict.fromkeys(word for word in words(text[:SEARCH_LIMIT]) if word not in _COMMON and len(word) > 2)
     return [Candidate(word, len(word) / 2.0) for word in said][:MOST_CANDIDATES]
+
+
+def _beside(match: re.Match[str]) -> set[str]:
+    """The two words before and after, within the clause."""
+    before, after = (
+        match.string[max(0, match.start() - 40) : match.start()],
+        match.string[match.end() : match.end() + 40],
+    )
+    return {*words(_CLAUSE_END.split(before)[-1])[-2:], *words(_CLAUSE_END.split(after)[0])[:2]}
 
 
 def _in_order(found: Iterable[str | None]) -> list[Candidate]:

@@ -23,17 +23,19 @@ _NAMED = re.compile(
     re.VERBOSE,
 )
 _INLINE = re.compile(
-    rf"{_CUE.pattern}[^:\n]{{0,60}}?(?::|(?<=one of))\s*(?P<names>\S.*?)\s*$", re.IGNORECASE | re.MULTILINE
+    rf"{_CUE.pattern}[^:\n]{{0,60}}?(?::|(?<=one of))[ \t]*\n?[ \t]*(?P<names>\S.*)$", re.IGNORECASE | re.MULTILINE
 )
 _SEPARATOR = re.compile(r"\s*(?:,\s*(?:or|and)\s|[,;|/]|\s(?:or|and)\s)\s*")
 _ROW = re.compile(r"^\s*\|(.+)\|\s*$")
 _ARROW = re.compile(
-    r"""^\s*(?:[-*•+]\s+|\d{1,3}[.)]\s+)?(?:examples?\s*\d*\s*:\s*)?["“'](?P<text>.+?)["”']\s*(?:->|=>|→)\s*(?P<label>\S.*?)\s*$""",
-    re.IGNORECASE | re.MULTILINE,
+    r"""^[ \t]*(?:[-*•+][ \t]+|\d{1,3}[.)][ \t]+)?(?:examples?[ \t]*\d*[ \t]*:[ \t]*)?
+    ["“'](?P<text>.+?)["”'][ \t]*(?:->|=>|→)[ \t]*(?P<label>\S.*)$""",
+    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
 _PAIR = re.compile(
-    r"^\s*(?:message|text|input|customer|user|query|q)\s*:\s*(?P<text>\S.*?)\s*\n\s*(?:label|intent|category|class|output|answer|a)\s*:\s*(?P<label>\S.*?)\s*$",
-    re.IGNORECASE | re.MULTILINE,
+    r"""^[ \t]*(?:message|text|input|customer|user|query|q)[ \t]*:[ \t]*(?P<text>\S.*)\n
+    [ \t]*(?:label|intent|category|class|output|answer|a)[ \t]*:[ \t]*(?P<label>\S.*)$""",
+    re.IGNORECASE | re.MULTILINE | re.VERBOSE,
 )
 
 
@@ -58,7 +60,11 @@ def same(name: str) -> str:
 
 def cards_in(text: str) -> tuple[Card, ...]:
     """The labels that a prompt's text offers, each with its description and examples; empty if it offers none."""
-    examples = [(found["text"], found["label"]) for pattern in (_ARROW, _PAIR) for found in pattern.finditer(text)]
+    examples = [
+        (found["text"].strip(), found["label"].strip())
+        for pattern in (_ARROW, _PAIR)
+        for found in pattern.finditer(text)
+    ]
     text = _PAIR.sub("", _ARROW.sub("", text))
     cards = _listed(text) or _tabled(text) or _inline(text)
     if not cards:

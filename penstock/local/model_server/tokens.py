@@ -101,13 +101,13 @@ def _prefix_free(sequences: list[list[str]]) -> list[tuple[str, ...]]:
     """Join tokens of longer options until none is the beginning of another ("pin", "pin_blocked": one token each)."""
     current = [tuple(sequence) for sequence in sequences]
     while True:
-        whole = set(current)
-        clashes = {
-            at: size
-            for at, sequence in enumerate(current)
-            for size in range(1, len(sequence))
-            if sequence[:size] in whole
-        }
+        clashes: dict[int, int] = {}
+        base: tuple[str, ...] = ()
+        for at in sorted(range(len(current)), key=current.__getitem__):
+            if base and current[at][: len(base)] == base:
+                clashes[at] = len(base)
+            else:
+                base = current[at]
         if not clashes:
             return current
         for at, size in clashes.items():

@@ -47,7 +47,7 @@ class Weights:
 def load(path: Path) -> Weights | None:
     """The weights in `path`; None if there are none, or none that can be read."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return Weights(
                 vocabulary=_unpacked(file["vocabulary"]),
                 idf=file["idf"],

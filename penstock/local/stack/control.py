@@ -154,7 +154,7 @@ def _hopeless(plan: StackPlan, now: StackStatus, supervisor: subprocess.Popen[by
 
 def _try_again(plan: StackPlan, supervisor: int) -> None:
     """Let a running supervisor start anew what it had given up, and wait until it does."""
-    if any(component.state == "failed" for component in status_of(plan).components.values()):
+    if supervisor and any(component.state == "failed" for component in status_of(plan).components.values()):
         os.kill(supervisor, signal.SIGHUP)
         _wait_until(
             lambda: all(component.state != "failed" for component in status_of(plan).components.values()),
@@ -184,13 +184,13 @@ def _stop(plan: StackPlan, say: Progress) -> bool:
     _end_supervisor(plan, supervisor, signal.SIGTERM, _STOP_LIMIT_S)
     _end_supervisor(plan, supervisor, signal.SIGKILL, _NOTICE_LIMIT_S)
     if locks.holder(plan.lock_path) is not None:
-        raise StackStopError(f"the supervisor (process {supervisor}) is still there after SIGKILL")
+        raise StackStopError(f"the supervisor (process {supervisor or '?'}) still holds {plan.lock_path} after SIGKILL")
     _clean_up(plan, say)
     return True
 
 
 def _end_supervisor(plan: StackPlan, supervisor: int, number: signal.Signals, limit_s: float) -> None:
-    if locks.holder(plan.lock_path) is not None:
+    if supervisor and locks.holder(plan.lock_path) is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(supervisor, number)
             os.kill(supervisor, signal.SIGCONT)  # a stopped process can't end

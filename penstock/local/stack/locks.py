@@ -6,11 +6,14 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Final
+
+import psutil
 
 from penstock.local.errors import StackBusyError
 
-_STEP_S = 0.05
+_STEP_S: Final = 0.05
+_SAYS_WITHIN_S: Final = 1.0
 
 
 @contextlib.contextmanager
@@ -44,13 +47,23 @@ def hold(path: Path, *, wait_s: float, waiting: Callable[[int | None], None] | N
 
 
 def holder(path: Path) -> int | None:
-    """Return the pid of the process that holds the lock, 0 if it has not said yet; None if nobody holds it."""
-    try:
-        with path.open() as file:
-            # Taking it for this moment is the only portable test; who wants to hold it waits longer than a moment.
-            return None if _take(file) else _pid(path) or 0
-    except FileNotFoundError:
-        return None
+    """Return the pid of the process that holds the lock, 0 if it does not say; None if nobody holds it."""
+    until = time.monotonic() + _SAYS_WITHIN_S
+    while True:
+        try:
+            with path.open() as file:
+                # Taking it for this moment is the only portable test; who wants to hold it waits longer than a moment.
+                if _take(file):
+                    return None
+        except FileNotFoundError:
+            return None
+        pid = _pid(path)
+        # A new holder's file may still name the one before.
+        if pid is not None and psutil.pid_exists(pid):
+            return pid
+        if time.monotonic() >= until:
+            return 0
+        time.sleep(_STEP_S)
 
 
 def _take(file: IO[str]) -> bool:

@@ -99,10 +99,12 @@ def _look(component: Component, known: state.StackState | None, *, supervised: b
         phase, detail = _unsupervised(component, now)
     elif phase == "running" and (wrong := health.problem(component)):
         phase, detail = "unhealthy", wrong
+    elif phase == "starting" and now.last_exit:
+        detail = f"the {component.title} is starting again; its last run ended with {describe_exit(now.last_exit.code)}"
     elif phase in {"starting", "stopping"}:
-        detail = f"the {component.title} is {phase}; see {logs.display(now.log)}"
-    if now.last_exit and phase in {"starting", "restarting"}:
-        detail = f"{detail}; its last run ended with {describe_exit(now.last_exit.code)}"
+        detail = f"the {component.title} is {phase}"
+    if detail and phase not in {"unhealthy", "orphaned"}:
+        detail = f"{detail}; see {logs.display(now.log)}"
     return ComponentStatus(
         state=phase,
         address=now.address,

@@ -122,7 +122,7 @@ def test_secrets_are_masked(project, monkeypatch):
 
 
 def test_kafka_settings_pass_through(project, monkeypatch):
-    """librdkafka's settings are written as librdkafka writes them; a variable replaces one key of the file's table."""
+    """Librdkafka's settings are written as librdkafka writes them; a variable replaces one key of the file's table."""
     write(project, '[kafka]\nsecurity.protocol = "SASL_SSL"\n"sasl.username" = "a"\nsocket.keepalive.enable = true\n')
     monkeypatch.setenv("PENSTOCK_KAFKA__SASL_USERNAME", "b")
     monkeypatch.setenv("PENSTOCK_KAFKA__SASL_PASSWORD", "1e5")
