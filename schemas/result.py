@@ -6,7 +6,7 @@ from typing import Any
 import orjson
 
 from schemas.base import JsonText, Money, Record
-from schemas.envelope import Head, Step
+from schemas.envelope import Head
 from schemas.stages import Status, Tier
 
 
@@ -51,7 +51,7 @@ class Result(Record):
     usage: ResultUsage
     cost_usd: Money | None
     timings: Timings
-    decision_path: tuple[Step, ...] = ()
+    decision_path: JsonText = JsonText("[]")
     snapshot: SnapshotStamp | None = None
     attempts: int
     trace_id: str
@@ -62,10 +62,7 @@ class Result(Record):
         fields = self.model_dump(mode="json", exclude={"output", "cost_usd", "decision_path"})
         fields["output"] = orjson.Fragment(self.output) if self.output is not None else None
         fields["cost_usd"] = None if self.cost_usd is None else format(self.cost_usd, "f")
-        fields["decision_path"] = [
-            {"stage": step.stage, "rung": step.rung, "outcome": step.outcome, "reason": step.reason}
-            for step in self.decision_path
-        ]
+        fields["decision_path"] = orjson.Fragment(self.decision_path)
         return orjson.dumps(fields)
 
     @staticmethod
@@ -78,6 +75,6 @@ class Result(Record):
 def stage_times(head: Head) -> dict[str, float]:
     """Milliseconds spent in each stage's processor, summed over rounds and rungs."""
     times: dict[str, float] = {}
-    for step in head.path:
-        times[step.stage] = round(times.get(step.stage, 0.0) + step.ms, 3)
+    for step in orjson.loads(head.path):
+        times[step["stage"]] = round(times.get(step["stage"], 0.0) + step["ms"], 3)
     return times

@@ -8,7 +8,6 @@ import orjson
 from pydantic import Field
 
 from schemas.base import JsonText, Money, Record, Time
-from schemas.envelope import Step
 from schemas.job import Job, Name
 from schemas.stages import Usage
 
@@ -27,7 +26,7 @@ class Escalation(Record):
     job: Job
     proposed: JsonText | None = None
     confidence: float | None = None
-    decision_path: tuple[Step, ...] = ()
+    decision_path: JsonText = JsonText("[]")
     attempts: int
     cost_usd: Money | None
     escalated_at: datetime
@@ -36,7 +35,8 @@ class Escalation(Record):
 
     def to_json(self) -> bytes:
         """The record as people read it: input and proposed output as JSON values."""
-        fields = self.model_dump(mode="json", exclude={"proposed", "cost_usd"})
+        fields = self.model_dump(mode="json", exclude={"proposed", "cost_usd", "decision_path"})
+        fields["decision_path"] = orjson.Fragment(self.decision_path)
         fields["proposed"] = orjson.Fragment(self.proposed) if self.proposed is not None else None
         fields["cost_usd"] = None if self.cost_usd is None else format(self.cost_usd, "f")
         job = fields["job"]

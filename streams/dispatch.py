@@ -92,7 +92,7 @@ def dead_letter(
         retryable=head is not None,
         attempts=head.spent.attempts if head is not None else 0,
     )
-    event = DeadLetterEvent.model_construct(
+    event = DeadLetterEvent.made(
         time=moment.finished_at,
         event_id=f"{address}/{stage}",
         stage=stage,
@@ -126,9 +126,7 @@ def _within_deadline(outcome: Outcome[Out], head: Head, moment: Moment) -> Outco
 
 
 def _to_routing(head: Head, admitted: Admitted, moment: Moment) -> Emission:
-    return Emission(
-        (flow_record(ADMITTED, Envelope[Admitted].model_construct(head=head, payload=admitted), moment.finished_at),)
-    )
+    return Emission((flow_record(ADMITTED, Envelope[Admitted].made(head=head, payload=admitted), moment.finished_at),))
 
 
 def _again(
@@ -160,4 +158,4 @@ def _ending(
 
 
 def _envelope(head: Head, payload: T) -> Envelope[T]:
-    return Envelope.model_construct(head=head, payload=payload)
+    return Envelope.made(head=head, payload=payload)

@@ -58,11 +58,12 @@ class Ending:
 def result(ending: Ending, status: Status, reason: str, output: JsonText | None) -> Emission:
     """The terminal record of a job, and its row."""
     head, job, decision, completion = ending.head, ending.job, ending.decision, ending.completion
-    record = Result.model_construct(
+    record = Result.made(
         **ending.known,
         status=status,
         output=output,
         confidence=ending.gate.confidence if ending.gate else None,
+        citations=(),
         reason=reason,
         variant=decision.variant if decision else None,
         model=completion.model if completion else None,
@@ -80,7 +81,7 @@ def result(ending: Ending, status: Status, reason: str, output: JsonText | None)
 def escalation(ending: Ending, reason: str, proposed: JsonText | None, confidence: float | None) -> Emission:
     """The record that a person must see; the job stays open and has no result yet."""
     head, at = ending.head, ending.moment.finished_at
-    record = Escalation.model_construct(
+    record = Escalation.made(
         **ending.known,
         escalation_id=f"{head.tenant}/{head.job_id}/{head.rung}/{head.round}",
         stage=ending.stage,
@@ -98,7 +99,7 @@ def escalation(ending: Ending, reason: str, proposed: JsonText | None, confidenc
 
 def _job_event(ending: Ending, status: str, reason: str, output: JsonText | None) -> JobEvent:
     head, job, decision = ending.head, ending.job, ending.decision
-    return JobEvent.model_construct(
+    return JobEvent.made(
         **trace_rows.common(ending.stage, head, ending.moment, "job") | ending.known,
         status=status,
         terminal=status != "escalated",

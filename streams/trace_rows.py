@@ -26,7 +26,7 @@ OUTCOME_WORDS = {Pass: "pass", Retry: "retry", Climb: "climb", Escalate: "escala
 
 def after(stage: str, head: Head, outcome: Outcome[Any], moment: Moment) -> Head:
     """The head with this stage's step on its path and its attempts in the totals."""
-    step = Step.model_construct(
+    step = Step.made(
         stage=stage,
         rung=head.rung,
         round=head.round,
@@ -34,7 +34,8 @@ def after(stage: str, head: Head, outcome: Outcome[Any], moment: Moment) -> Head
         reason=outcome.reason,
         ms=round(moment.duration_ms, 3),
     )
-    return head.model_copy(update={"path": (*head.path, step), "spent": _spent(head.spent, outcome.facts.attempts)})
+    spent = _spent(head.spent, outcome.facts.attempts)
+    return head.model_copy(update={"path": head.path_with(step), "spent": spent})
 
 
 def _spent(spent: Spent, attempts: tuple[Attempt, ...]) -> Spent:
@@ -44,7 +45,7 @@ def _spent(spent: Spent, attempts: tuple[Attempt, ...]) -> Spent:
         attempts=spent.attempts + len(attempts),
         input_tokens=spent.input_tokens + sum(attempt.usage.input_tokens or 0 for attempt in attempts),
         output_tokens=spent.output_tokens + sum(attempt.usage.output_tokens or 0 for attempt in attempts),
-        cost_usd=spent.cost_usd + sum(attempt.cost_usd or 0 for attempt in attempts),
+        nano_usd=spent.nano_usd + sum(int(attempt.cost_usd.scaleb(9)) for attempt in attempts if attempt.cost_usd),
         unpriced=spent.unpriced + sum(attempt.cost_usd is None for attempt in attempts),
     )
 
@@ -72,7 +73,7 @@ def of_outcome(
     stage: str, address: Address, head: Head, envelope: Envelope[Any], outcome: Outcome[Any], moment: Moment
 ) -> Iterator[Event]:
     """The rows of one finished stage: the stage's own, and one for each fact."""
-    yield StageEvent.model_construct(
+    yield StageEvent.made(
         **common(stage, head, moment, "stage"),
         outcome=OUTCOME_WORDS[type(outcome)],
         status=outcome.status.value if isinstance(outcome, Reject) else None,
@@ -101,7 +102,7 @@ def _of_facts(
         assert decision is not None, f"{attempt.attempt_id}: an attempt without a decision"
         yield from _attempt_rows(shared | {"event_id": f"{place}attempt-{attempt.n}"}, attempt, decision)
     for finding in facts.findings:
-        yield CheckEvent.model_construct(
+        yield CheckEvent.made(
             **shared | {"event_id": f"{place}check-{finding.check}"},
             check_name=finding.check,
             check_version=finding.version,
@@ -111,7 +112,7 @@ def _of_facts(
         )
     if (gate := facts.gate) is not None:
         assert decision is not None, f"{place}: a gate without a decision"
-        yield GradeEvent.model_construct(
+        yield GradeEvent.made(
             **shared | {"event_id": place + "grade"},
             variant=decision.variant,
             gen_ai_response_model=envelope.payload.completion.model,
@@ -121,7 +122,7 @@ def _of_facts(
 
 
 def _decision_row(shared: dict[str, Any], decision: Decision) -> DecisionEvent:
-    return DecisionEvent.model_construct(
+    return DecisionEvent.made(
         **shared,
         variant=decision.variant,
         tier=decision.tier.value,
@@ -139,7 +140,7 @@ def _attempt_rows(shared: dict[str, Any], attempt: Attempt, decision: Decision) 
     if attempt.response is not None:
         response = text("response", attempt.response, attempt.started_at)
         yield response
-    yield AttemptEvent.model_construct(
+    yield AttemptEvent.made(
         **shared,
         attempt_id=attempt.attempt_id,
         n=attempt.n,
@@ -169,4 +170,4 @@ def _attempt_rows(shared: dict[str, Any], attempt: Attempt, decision: Decision) 
 
 def text(kind: str, content: str, at: datetime) -> PayloadEvent:
     """A text as a content-addressed row."""
-    return PayloadEvent.model_construct(sha256=sha256_hex(content), kind=kind, time=at, text=content)
+    return PayloadEvent.made(sha256=sha256_hex(content), kind=kind, time=at, text=content)
