@@ -89,9 +89,7 @@ class Settings(BaseSettings):
     model_server_args: tuple[str, ...] = Field(
         (), description="arguments of the embedded model server, such as latencies"
     )
-    maven_repository: Url = Field(
-        "https://repo.maven.apache.org/maven2", description="where the broker's jars come from"
-    )
+    maven_repository: Url | None = Field(None, description="where the broker's jars come from; default: Maven Central")
     cache_dir: Path | None = Field(
         None, description="where the broker's jars are kept; default: the user's cache folder"
     )

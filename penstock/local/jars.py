@@ -23,7 +23,8 @@ KAFKA_VERSION: Final = "4.3.1"
 # brings. Its `!` keeps its POM from managing other versions: without it log4j's BOM swaps in an old kafka-clients.
 ROOTS: Final = (f"org.apache.kafka:kafka_2.13:{KAFKA_VERSION}", "org.apache.logging.log4j:log4j-slf4j-impl:2.25.4!")
 LOCK_PATH: Final = Path(__file__).with_name("kafka.lock")
-MAVEN_CENTRAL: Final = "https://repo.maven.apache.org/maven2"
+MAVEN_CENTRAL: Final = ""
+"""No address of a mirror: jgo's own default, which is Maven Central."""
 
 _ATTEMPTS: Final = 3
 _PARALLEL: Final = 6
@@ -108,8 +109,9 @@ def _fetch_one(jar: Jar, cache: Path, repository: str) -> None:
                 staged.replace(cache / jar.filename)  # whole or not at all: another `up` may read the cache now
                 return
             problem = found if isinstance(found, str) else f"what it served has another sha256 than {jar.sha256}"
+    where = repository or "Maven Central"
     raise JarsUnavailableError(
-        f"cannot fetch {jar.coordinate} from {repository}: {problem}. The embedded broker needs the network once; "
+        f"cannot fetch {jar.coordinate} from {where}: {problem}. The embedded broker needs the network once; "
         f"then its jars stay in {cache}. Behind a mirror, set PENSTOCK_MAVEN_REPOSITORY to its address; to use a Kafka "
         "that already runs, set PENSTOCK_BROKER to its host:port."
     )
@@ -128,7 +130,7 @@ def _sources(jar: Jar, scratch: Path, repository: str) -> Iterator[Path | str]:
         context = MavenContext(
             repo_cache=scratch / str(attempt),
             local_repos=local,
-            remote_repos={"repository": repository.rstrip("/")},
+            remote_repos=_remote(repository),
             timeout=_TIMEOUT_S,
             offline=bool(local),
         )
@@ -139,12 +141,18 @@ def _sources(jar: Jar, scratch: Path, repository: str) -> Iterator[Path | str]:
             yield str(error)
 
 
+def _remote(repository: str) -> dict[str, str]:
+    from jgo.constants import MAVEN_CENTRAL_URL  # noqa: PLC0415 - as in _sources
+
+    return {"repository": repository.rstrip("/") or MAVEN_CENTRAL_URL}
+
+
 def compile_lock(repository: str = MAVEN_CENTRAL) -> str:
     """Resolve ROOTS and everything they need at run time; return the text of a new lock."""
     from jgo.maven import MavenContext  # noqa: PLC0415 - as in _sources
 
     with tempfile.TemporaryDirectory() as scratch:
-        context = MavenContext(repo_cache=Path(scratch), remote_repos={"repository": repository}, timeout=_TIMEOUT_S)
+        context = MavenContext(repo_cache=Path(scratch), remote_repos=_remote(repository), timeout=_TIMEOUT_S)
         roots = [context.create_dependency(root) for root in ROOTS]
         inputs, transitive = context.resolver.resolve(roots)
         artifacts = [dependency.artifact for dependency in [*inputs, *transitive]]

@@ -64,6 +64,6 @@ def holder(port: int) -> str:
         # Asked one by one: the system-wide list needs root on macOS.
         with contextlib.suppress(psutil.Error):
             listening = (c.laddr for c in process.net_connections(kind="inet") if c.status == psutil.CONN_LISTEN)
-            if any(address and address.port == port for address in listening):
+            if any(getattr(address, "port", None) == port for address in listening):
                 return f"{process.info['name']} (pid {process.pid})"
     return "a process of another user"

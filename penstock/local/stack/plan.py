@@ -82,7 +82,7 @@ class StackPlan(BaseModel):
             broker_properties={key: value.get_secret_value() for key, value in settings.broker_properties.items()},
             model_server_args=settings.model_server_args,
             cache=settings.cache_dir or jars.default_cache(),
-            repository=settings.maven_repository,
+            repository=settings.maven_repository or jars.MAVEN_CENTRAL,
         )
 
     @property

@@ -22,8 +22,9 @@ from penstock.local.warehouse.engine import Engine, open_engine
 from penstock.local.warehouse.server import WarehouseServer
 from penstock.local.warehouse.settings import Settings, read_settings
 
-_PATIENCE_S = 5.0
-"""How long statements under way may still take once the warehouse is told to stop."""
+_PATIENCE_S = 4.0
+"""How long statements under way may still take once the warehouse is told to stop, and again when cancelled."""
+_LAST_WORDS_S = 1.0
 _LONGEST_ADDRESS = 1 << 20
 
 log = structlog.get_logger(__name__)
@@ -32,10 +33,11 @@ log = structlog.get_logger(__name__)
 async def serve(settings: Settings, directory: OwnedDirectory, engine: Engine) -> None:
     """Listen until told to stop. Raises OSError if the address is taken."""
     with ThreadPoolExecutor(settings.threads, thread_name_prefix="statement") as threads:
+        server = WarehouseServer(engine, settings, threads)
         runner = web.AppRunner(
-            WarehouseServer(engine, settings, threads).app(),
+            server.app(),
             access_log=None,
-            shutdown_timeout=_PATIENCE_S,
+            shutdown_timeout=_LAST_WORDS_S,
             handler_cancellation=True,
             auto_decompress=False,  # done in a thread, with the limit
             max_line_size=_LONGEST_ADDRESS,
@@ -43,7 +45,8 @@ async def serve(settings: Settings, directory: OwnedDirectory, engine: Engine) -
         )
         await runner.setup()
         try:
-            await web.TCPSite(runner, settings.host, settings.port).start()
+            site = web.TCPSite(runner, settings.host, settings.port)
+            await site.start()
             host, port = runner.addresses[0][:2]
             url = f"http://{host}:{port}"
             directory.say(f"serving {url}")
@@ -52,9 +55,10 @@ async def serve(settings: Settings, directory: OwnedDirectory, engine: Engine) -
             sys.stdout.flush()
             log.info("ready", url=url, data=str(settings.data), engine=engine.version, max_memory=settings.max_memory)
             await _told_to_stop()
+            await site.stop()
+            await server.drain(_PATIENCE_S)
         finally:
             await runner.cleanup()
-            engine.kill_all()
     log.info("stopped")
 
 

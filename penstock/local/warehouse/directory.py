@@ -90,8 +90,8 @@ def _lay_out(owned: OwnedDirectory, max_memory: int) -> None:
     if not default.exists():
         # As a server has it. The engine's own default would be a view of the file system, and has no atomic renames.
         default.write_text(f"ATTACH DATABASE _ UUID '{uuid.uuid4()}'\nENGINE = Atomic\n")
-    # The engine takes this link of its own making for the place of its file database, which then collides with `default`;
-    # it makes the link again once both are there.
+    # The engine takes this link of its own making for the place of its file database, which then collides with
+    # `default`; it makes the link again once both are there.
     link = metadata / "default"
     if link.is_symlink():
         link.unlink()

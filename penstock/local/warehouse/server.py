@@ -3,11 +3,12 @@
 import asyncio
 import base64
 import binascii
+import contextlib
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from concurrent.futures import Executor
 from functools import partial
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import structlog
 from aiohttp import web
@@ -51,6 +52,7 @@ class WarehouseServer:
         self._engine = engine
         self._settings = settings
         self._threads = threads
+        self._under_way: set[asyncio.Task[Any]] = set()
 
     def app(self) -> web.Application:
         """The application to serve."""
@@ -60,6 +62,14 @@ class WarehouseServer:
         app.router.add_get("/ping", self.ping)
         app.router.add_get("/replicas_status", self.ping)
         return app
+
+    async def drain(self, patience_s: float) -> None:
+        """Wait until no statement is under way; cancel those that still are after so many seconds."""
+        if self._under_way:
+            await asyncio.wait(self._under_way, timeout=patience_s)
+        if self._under_way:
+            await asyncio.to_thread(self._engine.kill_all)
+            await asyncio.wait(self._under_way, timeout=patience_s)
 
     async def ping(self, _request: web.Request) -> web.Response:
         """`GET /ping`: answers without a password, and while every thread is busy."""
@@ -80,8 +90,19 @@ class WarehouseServer:
             return web.Response(text=_OK)
         body = await self._in_thread(partial(_decoded, request, body, self._settings.max_body))
         call = read_call(request, body)
-        result = await self._run(call)
-        return await self._answer(call, result, request)
+        with self._counted():
+            result = await self._run(call)
+            return await self._answer(call, result, request)
+
+    @contextlib.contextmanager
+    def _counted(self) -> Iterator[None]:
+        task = asyncio.current_task()
+        assert task is not None, "a handler is a task"
+        self._under_way.add(task)
+        try:
+            yield
+        finally:
+            self._under_way.discard(task)
 
     async def _run(self, call: Call) -> Result:
         began = time.monotonic()
