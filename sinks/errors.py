@@ -141,6 +141,15 @@ AWAY_CODES: Final = frozenset(
 )
 """Codes that pass by themselves. Listed to be read; an unlisted code is treated the same."""
 
+OF_THE_QUERY: Final = frozenset(
+    {
+        159,  # TIMEOUT_EXCEEDED
+        241,  # MEMORY_LIMIT_EXCEEDED
+        394,  # QUERY_WAS_CANCELLED
+    }
+)
+"""Codes that pass by themselves for an insert, but for a query say that it asks for too much."""
+
 AVRO_LIBRARY: Final = "avro::"
 """Code 1001 wraps any library's exception; with this in its text the body was no readable Avro."""
 
@@ -169,6 +178,8 @@ def of_query(refusal: Refusal) -> SinkError:
     text = refusal.text.strip()
     if refusal.code is None:
         return _of_status(refusal.http_status, text)
+    if refusal.code in AWAY_CODES - OF_THE_QUERY:
+        return WarehouseAway(f"ClickHouse can't answer now (code {refusal.code}): {text}")
     if refusal.code in {192, 193, 194, 516}:
         return WarehouseUnfit(f"ClickHouse does not let this user in (code {refusal.code}): {text}")
     return QueryFailed(refusal.code, text)

@@ -30,7 +30,7 @@
 --   input_sha256, output_sha256    keys of payloads
 --   source_topic, source_partition, source_offset  the address of the producer's record
 --   terminal_rows       ends on record: 1, or 0 while it waits; anything else is a broken promise
-CREATE OR REPLACE VIEW v_jobs AS
+CREATE VIEW IF NOT EXISTS v_jobs AS
 SELECT
     tenant,
     job_id,
@@ -103,7 +103,7 @@ WHERE nth = 1;
 --   limits              rate limit headers of the response
 --   prompt_sha256       hash of the rendered prompt
 --   request_sha256, response_sha256  keys of payloads
-CREATE OR REPLACE VIEW v_calls AS
+CREATE VIEW IF NOT EXISTS v_calls AS
 SELECT
     time,
     tenant,
@@ -123,7 +123,7 @@ SELECT
     gen_ai_provider_name AS provider,
     gen_ai_request_model AS model,
     gen_ai_response_model AS model_answered,
-    isNull(error_class) AS ok,
+    CAST(isNull(error_class), 'Bool') AS ok,
     error_class,
     error,
     http_response_status_code AS http_status,
@@ -157,7 +157,7 @@ FROM attempts FINAL;
 --   detail              what else is known, by name
 --   workflow, version, trace_id  as in v_jobs; empty on dead letters
 --   event_id            the row's own name
-CREATE OR REPLACE VIEW v_trace AS
+CREATE VIEW IF NOT EXISTS v_trace AS
 SELECT
     tenant, job_id, time, 1 AS position, stage,
     toNullable(rung) AS rung, toNullable(round) AS round,
@@ -284,7 +284,7 @@ FROM dead_letters FINAL;
 --   input_tokens, output_tokens  as far as reported
 --   cost_usd            US dollars of the priced calls; NULL when there is none: read it beside price_coverage
 --   cost_per_accepted_usd  cost_usd / accepted, failed calls included; NULL when either is missing
-CREATE OR REPLACE VIEW v_cost AS
+CREATE VIEW IF NOT EXISTS v_cost AS
 SELECT
     day,
     workflow,
