@@ -13,6 +13,7 @@ from streams.ports import BrokerAway
 from streams.records import Address, Headers, Raw
 
 TIMEOUT_S = 15.0
+_NO_LEADER_YET = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
 
 Acknowledged = Callable[[Address | None, str | None], None]
 """Called with the record's address, or with what went wrong; on the publisher's own thread."""
@@ -100,9 +101,20 @@ class Reader:
                 raise BrokerAway(f"topic {name} at {self._connection.bootstrap}: {found.error.str()}")
             for partition in found.partitions:
                 place = TopicPartition(name, partition)
-                low, high = self._consumer.get_watermark_offsets(place, TIMEOUT_S)
+                low, high = self._ends(place)
                 places.append(TopicPartition(name, partition, low if from_start else high))
         return places
+
+    def _ends(self, place: TopicPartition) -> tuple[int, int]:
+        """The first and the next offset of a partition; one that was made a moment ago has no leader yet."""
+        give_up = time.monotonic() + TIMEOUT_S
+        while True:
+            try:
+                return self._consumer.get_watermark_offsets(place, TIMEOUT_S)
+            except KafkaException as error:
+                if error.args[0].code() not in _NO_LEADER_YET or time.monotonic() > give_up:
+                    raise
+                time.sleep(0.05)
 
     def read(self, limit: int, wait_s: float) -> list[Read]:
         """Up to `limit` committed records, waiting `wait_s` seconds for the first."""

@@ -94,11 +94,12 @@ class SinkRunner:
             BrokerAway: the consumer failed for good.
         """
         self._group = self.connection.group(STAGE)
+        self._traces = self.connection.topic(TRACES.name)  # with the prefix: several may share a warehouse
         self._admin = self.connection.admin()
         self._letters = self.connection.idempotent_producer()
         self._batch: Batch[Taken] = Batch(self.limits)
         consumer = self.connection.consumer(self._group, self.instance_id)
-        consumer.subscribe([self.connection.topic(TRACES.name)], on_assign=self._on_assign, on_revoke=self._on_revoke)
+        consumer.subscribe([self._traces], on_assign=self._on_assign, on_revoke=self._on_revoke)
         try:
             self._insist(consumer, self.prepare)
             while not self._stop.is_set():
@@ -123,7 +124,7 @@ class SinkRunner:
             self._flush(consumer)
 
     def _take(self, message: Message) -> None:
-        source = Source(TRACES.name, message.partition() or 0)
+        source = Source(self._traces, message.partition() or 0)
         offset = message.offset() or 0
         if source not in self._next:  # revoked meanwhile
             return
@@ -154,7 +155,7 @@ class SinkRunner:
         self._insist(consumer, functools.partial(self.sink.set_progress, positions))
         # 3. the commit
         if positions:
-            offsets = [TopicPartition(self.connection.topic(p.topic), p.partition, p.next_offset) for p in positions]
+            offsets = [TopicPartition(p.topic, p.partition, p.next_offset) for p in positions]
             try:
                 consumer.commit(offsets=offsets, asynchronous=False)
             except KafkaException as error:  # the warehouse knows how far the rows reach: the next commit will do
@@ -227,7 +228,7 @@ class SinkRunner:
         gone = {partition.partition for partition in partitions}
         self._unplaced = [place for place in self._unplaced if place.partition not in gone]
         for partition in gone:
-            self._next.pop(Source(TRACES.name, partition), None)
+            self._next.pop(Source(self._traces, partition), None)
         consumer.incremental_unassign(partitions)
 
     def _place(self, consumer: Consumer) -> None:
@@ -243,7 +244,7 @@ class SinkRunner:
             return
         places, self._unplaced = self._unplaced, []
         for place in places:
-            source, low = Source(TRACES.name, place.partition), lows[place.partition]
+            source, low = Source(self._traces, place.partition), lows[place.partition]
             reached = noted.get(source, 0)
             wanted = min(reached, told.get(place.partition, reached))
             if wanted < low and source in noted:
