@@ -1,7 +1,7 @@
 """A workflow's folder into a bundle: exactly the files that change what the workflow does, and so its version.
 
-workflow.toml, prompts/<name>/*.md, input.schema.json, output.schema.json and calibration.json are the bundle. evals/ and
-README.md are not: adding a case or mending a sentence makes no new version. Line ends are read as \\n on every system.
+workflow.toml, prompts/<name>/*.md, input.schema.json, output.schema.json and calibration.json are the bundle. evals/
+and README.md are not: adding a case or mending a sentence makes no new version. Line ends are the same on every system.
 """
 
 import re
@@ -25,7 +25,7 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 def read_bundle(folder: Path, commit: str | None = None) -> Bundle:
-    """The bundle of a workflow's folder, unchecked but for its files' names; `commit` is the git commit, if there is one.
+    """The bundle of a workflow's folder, unchecked but for its files' names; `commit` is the git commit, if any.
 
     Raises:
         WorkflowError: the folder is no workflow, or holds a file that no workflow has.

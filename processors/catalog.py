@@ -45,7 +45,7 @@ class Catalog:
     def find(self, head: Head) -> Workflow | Retry:
         """The version that a job runs under; or, where it can't run here now, to come back later.
 
-        A bundle that is not here yet may arrive, and one that does not compile may be rolled back: neither loses the job.
+        A bundle that is not here yet may arrive, and one that does not compile may be rolled back: neither loses jobs.
         """
         named = f"workflow {head.workflow}@{head.workflow_version}"
         try:

@@ -1,4 +1,4 @@
-"""The state of the switches, folded from the control history: active versions and kills. Immutable; a fold makes a new one."""
+"""The state of the switches, folded from the control history: active versions and kills. A fold makes a new state."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace

@@ -1,18 +1,16 @@
 """Whether the context that a job brought may still be used."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 from schemas.job import Job
 
 
 def stale(job: Job, now: datetime) -> str | None:
-    """Why the job's snapshot may not be used any more; nothing if it may, or if there is none. No zone means UTC."""
+    """Why the job's snapshot may not be used any more; nothing if it may, or if there is none."""
     snapshot = job.context
     if snapshot is None or snapshot.valid_until is None:
         return None
     until = snapshot.valid_until
-    if until.tzinfo is None:
-        until = until.replace(tzinfo=UTC)
     if now < until:
         return None
     return (

@@ -79,7 +79,7 @@ def _window_problems(workflow: Workflow, i: int, rung: Rung, models: Models, tex
 
 
 def _prompt_problems(workflow: Workflow, files: dict[str, str]) -> Iterator[Problem]:
-    """Templates that fail on an input that the input schema allows, with all of its fields or only the required ones."""
+    """Templates that fail on an input that the schema allows, with all of its fields or only the required ones."""
     if INPUT_SCHEMA not in files:
         return
     for prompt in workflow.prompts.values():
@@ -110,8 +110,9 @@ def _calibration_problems(workflow: Workflow, today: date | None) -> Iterator[Pr
             yield Problem(CALIBRATION, 1, f"{place}.variant", found, nearest(fitted.variant, variants))
         elif isinstance(why := workflow.map_for(fitted.variant, fitted.model), str):
             yield Problem(CALIBRATION, 1, place, why, "fit it anew with penstock calibrate, or remove it")
-        if fitted.evidence.accept_at != workflow.settings.gate.accept_at:
-            found = f"its bound holds at {fitted.evidence.accept_at}, the gate accepts at {workflow.settings.gate.accept_at}"
+        accept_at = workflow.settings.gate.accept_at
+        if fitted.evidence.accept_at != accept_at:
+            found = f"its bound holds at {fitted.evidence.accept_at}, the gate accepts at {accept_at}"
             yield Problem(CALIBRATION, 1, place, found, "fit it anew with penstock calibrate", Level.WARNING)
         if limit and today and fitted.evidence.fitted_on + timedelta(days=limit) < today:
             found = f"fitted on {fitted.evidence.fitted_on}, more than {limit} days ago"

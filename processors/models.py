@@ -19,7 +19,7 @@ PER = Decimal(1_000_000)
 """Prices are US dollars for so many tokens."""
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
-Price = Annotated[Decimal, Field(ge=0, max_digits=12)]
+Price = Annotated[Decimal, Field(ge=0, le=100_000)]
 
 
 class Capability(StrEnum):
@@ -98,16 +98,17 @@ def read_models(file: str, text: str, overrides: Mapping[str, str], environ: Map
     found = read_toml(file, text, Models)
     if isinstance(found, tuple):
         raise ModelsError(found)
-    problems: list[Problem] = []
     providers = dict(found.providers)
+    strange = overrides.keys() - providers.keys()
+    problems = [
+        Problem(file, 0, f"providers.{name}", "an override names it", nearest(name, providers)) for name in strange
+    ]
     for name, provider in providers.items():
         url, problem = _base_url(overrides.get(name, provider.base_url), environ)
         providers[name] = provider.model_copy(update={"base_url": url})
         if problem:
             place = ("providers", name, "base_url")
             problems.append(Problem(file, line_of(text, place), ".".join(place), *problem))
-    for name in overrides.keys() - providers.keys():
-        problems.append(Problem(file, 0, f"providers.{name}", "an override names it", nearest(name, providers)))
     for name, model in found.models.items():
         if model.provider not in providers:
             place = ("models", name, "provider")

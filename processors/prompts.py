@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+import jiter
 import orjson
 from jinja2 import DictLoader, StrictUndefined, Template, TemplateError, meta
 from jinja2.sandbox import ImmutableSandboxedEnvironment
@@ -78,8 +79,7 @@ class Prompt:
         elif self.system is not None:
             text = rendered(self.system, variables | {"output_schema": self.output_schema})
             messages.append(_hashed(digest, "system", text))
-        for turn in turns_of(job):
-            messages.append(_hashed(digest, turn["role"], turn["content"]))
+        messages += [_hashed(digest, turn["role"], turn["content"]) for turn in turns_of(job)]
         text = rendered(self.user, variables | {"output_schema": self.output_schema})
         messages.append(_hashed(digest, "user", text))
         return Rendered(tuple(messages), digest.hexdigest())
@@ -88,7 +88,7 @@ class Prompt:
 def variables_of(job: Job) -> dict[str, Any]:
     """What the templates may speak of, from the job."""
     chunks = () if job.context is None else job.context.chunks
-    return {"input": orjson.loads(job.input), "chunks": chunks, "segments": job.segments}
+    return {"input": jiter.from_json(job.input.encode()), "chunks": chunks, "segments": job.segments}
 
 
 def turns_of(job: Job) -> list[dict[str, str]]:
@@ -143,9 +143,14 @@ class Templates:
         self._files = {path: text for path, text in files.items() if path.startswith("prompts/")}
         # A prompt is no HTML: escaping would change what the model reads.
         self._environment = ImmutableSandboxedEnvironment(
-            loader=DictLoader(self._files), undefined=StrictUndefined, autoescape=False, trim_blocks=True  # noqa: S701
+            loader=DictLoader(self._files),
+            undefined=StrictUndefined,
+            autoescape=False,
+            trim_blocks=True,
         )
         self._environment.filters["tojson"] = json_text
+        # Every global is copied into every rendering: a prompt keeps the one it may need.
+        self._environment.globals = {"range": self._environment.globals["range"]}
 
     def template(self, path: str) -> Template:
         """The compiled template.

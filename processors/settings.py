@@ -17,7 +17,7 @@ TIERS = tuple(Tier)
 
 
 class Params(Settings):
-    """What is asked of the model; what is absent is left to the provider. `max_tokens` is the model's limit if absent."""
+    """What is asked of the model; what is absent is left to the provider, `max_tokens` to the model's limit."""
 
     temperature: Annotated[float, Field(ge=0, le=2)] | None = None
     max_tokens: Annotated[int, Field(gt=0)] | None = None
@@ -25,7 +25,7 @@ class Params(Settings):
 
 
 class Rung(Settings):
-    """A step of the ladder: a variant is a prompt, a model and its parameters. Time-outs are the provider's if absent."""
+    """A step of the ladder: a variant is a prompt, a model and parameters. Absent time-outs are the provider's."""
 
     variant: Name
     tier: Tier
@@ -44,8 +44,8 @@ class Rung(Settings):
 class Gate(Settings):
     """When an answer is let through, on its calibrated confidence.
 
-    From `accept_at` it is accepted, below `climb_below` the next rung tries; in between `middle` decides. `fields` are the
-    JSON Pointers whose tokens the confidence is about; none means every field of the answer.
+    From `accept_at` it is accepted, below `climb_below` the next rung tries; in between `middle` decides. `fields` are
+    the JSON Pointers whose tokens the confidence is about; none means every field of the answer.
     """
 
     accept_at: Probability = 0.85

@@ -6,9 +6,9 @@ Numbers with a point are read as decimals, so that a price keeps the digits it w
 import difflib
 import re
 import tomllib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from typing import Any, TypeVar, get_args
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -67,11 +67,15 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def keys_at(model: type[BaseModel], path: Path) -> tuple[str, ...]:
     """The keys that may stand at a place in the file, from the model's fields."""
-    here: Any = model
-    for part in path:
-        if isinstance(part, str) and isinstance(here, type) and issubclass(here, BaseModel):
-            info = here.model_fields.get(part)
-            here = _model_within(info.annotation) if info else None
+    here: type[BaseModel] | None = model
+    parts = iter(path)
+    for part in parts:
+        if isinstance(part, int) or here is None:
+            continue
+        info = here.model_fields.get(part)
+        here = _model_within(info.annotation) if info else None
+        if info and get_origin(info.annotation) is Mapping:
+            next(parts, None)  # the name that the file gives to an entry
     return tuple(here.model_fields) if here is not None else ()
 
 
@@ -84,7 +88,9 @@ def _model_within(annotation: Any) -> type[BaseModel] | None:
 
 def line_of(text: str, path: Path) -> int:
     """The line (from 1) of the key at `path`, or of the nearest section around it."""
-    best, depth, header, counts = 1, 0, (), dict[Path, int]()
+    best, depth = 1, 0
+    header: Path = ()
+    counts: dict[Path, int] = {}
     for number, line in enumerate(text.splitlines(), 1):
         if opened := _HEADER.match(line):
             header = _header(opened[1], _names(opened[2]), counts)

@@ -91,9 +91,9 @@ def examine(bundle: Bundle) -> tuple[Workflow | None, tuple[Problem, ...]]:
 
 
 def _variant_hash(rung: Rung, prompt: Prompt, bundle: Bundle) -> str:
-    """What a calibration is bound to: the rung's prompt and all it includes, its model, its parameters, the output schema."""
+    """What a calibration is bound to: the prompt with all it includes, the model, its parameters, the output schema."""
     prompts = {path: bundle.files[path] for path in prompt.sources}
-    params = rung.params.model_dump()
+    params = rung.params.model_dump(exclude_none=True)  # a parameter that is added one day voids nothing
     return sha256_hex(json_text([prompts, rung.model, params, bundle.files.get(OUTPUT_SCHEMA)]))
 
 
@@ -170,12 +170,15 @@ class _Reader:
             self.problems.append(Problem(system, 1, "", str(error), "mend the template"))
             return
         sources = templates.sources(user) | (templates.sources(system) if system in self.files else frozenset())
-        yield name, Prompt(
-            name=name,
-            system=templates.template(system) if system in self.files else None,
-            user=templates.template(user),
-            opening=first,
-            output_schema=output_schema,
-            sources=sources,
-            size=sum(len(self.files[path].encode()) for path in sources),
+        yield (
+            name,
+            Prompt(
+                name=name,
+                system=templates.template(system) if system in self.files else None,
+                user=templates.template(user),
+                opening=first,
+                output_schema=output_schema,
+                sources=sources,
+                size=sum(len(self.files[path].encode()) for path in sources),
+            ),
         )

@@ -16,7 +16,7 @@ _FENCE = re.compile(r"```[A-Za-z0-9_-]*[ \t]*\r?\n(.*?)\r?\n?[ \t]*```", re.DOTA
 
 @dataclass(frozen=True, slots=True)
 class Parsed:
-    """The value, and its canonical JSON text."""
+    """The value, numbers with a point as doubles, and its canonical JSON text."""
 
     value: Any
     text: JsonText
@@ -39,8 +39,8 @@ def unwrapped(text: str) -> str:
 def parse(text: str) -> Parsed | Refused:
     """The one JSON value that the text is, or why it is refused.
 
-    Refused are: anything before or after the value, a second value, duplicate keys, NaN and infinities (also as 1e999), lone
-    surrogates, nesting beyond about 200 levels, integers beyond 4,300 digits, more than 1 MiB.
+    Refused are: anything before or after the value, a second value, duplicate keys, NaN and infinities (also as 1e999),
+    lone surrogates, nesting beyond about 200 levels, integers beyond 4,300 digits, more than 1 MiB.
     """
     try:
         data = unwrapped(text).encode()

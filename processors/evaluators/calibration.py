@@ -36,8 +36,9 @@ class Evidence(Settings):
 class Map(Settings):
     """One fitted map, for one variant and the model that answered.
 
-    `variant_sha256` names the prompt, model and parameters that it was fitted on: it serves no others. Platt: the logistic of
-    `slope` × log-odds + `intercept`. Isotonic: the line through the points (`x`, `y`), flat beyond its ends.
+    `variant_sha256` names the prompt, model and parameters that it was fitted on: it serves no others. Platt: the
+    logistic of `slope` times the log-odds plus `intercept`. Isotonic: the line through the points (`x`, `y`), flat
+    beyond its ends.
     """
 
     variant: str

@@ -1,4 +1,4 @@
-"""The probability that the model gave to the fields of its answer: the joint probability of the tokens they are made of."""
+"""The probability that the model gave to the fields of its answer: the joint one of the tokens they consist of."""
 
 import json
 import math

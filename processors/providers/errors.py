@@ -81,7 +81,9 @@ BY_STATUS: Mapping[int, ErrorClass] = {
 """The class of a status that its hundred does not already say."""
 
 # Servers that speak the dialect without its codes say it in words only.
-_TOO_LONG = re.compile(r"maximum context length|context (window|length)|prompt is too long|too many tokens", re.IGNORECASE)
+_TOO_LONG = re.compile(
+    r"maximum context length|context (window|length)|prompt is too long|too many tokens", re.IGNORECASE
+)
 
 
 def of_status(status: int, codes: tuple[str, ...], message: str) -> ErrorClass:

@@ -1,4 +1,4 @@
-"""The dialect of OpenAI's chat completions, as pure functions: a request to bytes, a response to a reply or a failure."""
+"""The dialect of OpenAI's chat completions, as pure functions: request to bytes, response to reply or failure."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -14,6 +14,7 @@ from schemas.stages import Usage
 PATH = "/chat/completions"
 _REQUEST_IDS = ("x-request-id", "request-id", "openai-request-id")
 _MAX_ERROR = 500
+_MAX_COUNT = 2**31  # beyond it a count is a mistake
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,12 +81,10 @@ def _reply(request: str, raw: RawResponse, body: Any) -> Answered:
         said = f"the answer holds no text (finish_reason {finish!r})"
         return Failure(exchange, ErrorClass.RETRYABLE_ELSEWHERE, said)
     pieces = (choice.get("logprobs") or {}).get("content") or ()
-    return Reply(
-        exchange,
-        text,
-        tuple(piece["token"] for piece in pieces),
-        tuple(float(piece["logprob"]) for piece in pieces),
-    )
+    logprobs = tuple(piece["logprob"] for piece in pieces)
+    if not all(isinstance(logprob, (int, float)) for logprob in logprobs):
+        return Reply(exchange, text)
+    return Reply(exchange, text, tuple(piece["token"] for piece in pieces), logprobs)
 
 
 def _refusal(request: str, raw: RawResponse, body: Any, now: datetime) -> Failure:
@@ -96,10 +95,8 @@ def _refusal(request: str, raw: RawResponse, body: Any, now: datetime) -> Failur
     else:
         codes, message = (), str(said or raw.body[:200].decode("utf-8", "replace"))
     exchange = _exchange(request, raw, None)
-    if raw.status == 200:
-        error_class = of_status(500, codes, message)
-    else:
-        error_class = of_status(raw.status, codes, message)
+    # An error under status 200 comes from servers that find out after the headers have left.
+    error_class = of_status(500 if raw.status == 200 else raw.status, codes, message)
     error = f"HTTP {raw.status} {'/'.join(codes)}: {message}"[:_MAX_ERROR]
     wait = retry_after_s(raw.status, raw.headers, now)
     return Failure(exchange, error_class, error, wait, may_have_run(raw.status))
@@ -112,10 +109,11 @@ def _exchange(request: str, raw: RawResponse, body: Any, finish: str | None = No
         request=request,
         response=raw.body.decode("utf-8", "replace"),
         http_status=raw.status,
-        model=said.get("model"),
+        model=_text(said.get("model")),
         finish_reason=finish,
         usage=_usage(said.get("usage")),
-        provider_request_id=next((headers[name] for name in _REQUEST_IDS if name in headers), None) or said.get("id"),
+        provider_request_id=next((headers[name] for name in _REQUEST_IDS if name in headers), None)
+        or _text(said.get("id")),
         limits={name: headers[name] for name in headers if name.startswith("x-ratelimit-") or name == "retry-after"},
     )
 
@@ -124,12 +122,17 @@ def _usage(said: Any) -> Usage:
     if not isinstance(said, dict):
         return Usage()
     details = said.get("prompt_tokens_details") or {}
-    return Usage(
+    return Usage.made(
         input_tokens=_count(said.get("prompt_tokens")),
         output_tokens=_count(said.get("completion_tokens")),
         cached_tokens=_count(details.get("cached_tokens")),
     )
 
 
+def _text(value: Any) -> str | None:
+    return value if isinstance(value, str) else None
+
+
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and value >= 0 else None
+    fits = isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _MAX_COUNT
+    return value if fits else None

@@ -7,10 +7,13 @@ from processors.models import Model
 from processors.providers.errors import ErrorClass
 from schemas.stages import Usage
 
+NO_USAGE = Usage()
+"""What a provider reported that reported nothing."""
+
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One turn for the model: `role` is system, user or assistant. `encoded` is the turn as JSON, if it was made before."""
+    """One turn for the model: `role` is system, user or assistant. `encoded` is the turn as JSON, if made before."""
 
     role: str
     content: str
@@ -21,9 +24,9 @@ class ChatMessage:
 class CompletionRequest:
     """One attempt: what is asked of which model, and how long it may take.
 
-    `total_timeout_s` counts from the moment when a slot is free; `left_s` is what is left of the job's deadline and bounds
-    both the wait for a slot and the call. `output_schema` is the answer's JSON Schema, encoded, if the model shall be held
-    to it.
+    `total_timeout_s` counts from the moment when a slot is free; `left_s` is what is left of the job's deadline and
+    bounds both the wait for a slot and the call. `output_schema` is the answer's JSON Schema, encoded, if the model
+    shall be held to it.
     """
 
     attempt_id: str
@@ -48,7 +51,7 @@ class Exchange:
     http_status: int | None = None
     model: str | None = None
     finish_reason: str | None = None
-    usage: Usage = Usage()
+    usage: Usage = NO_USAGE
     provider_request_id: str | None = None
     limits: dict[str, str] = field(default_factory=dict)
 
@@ -67,8 +70,8 @@ class Reply:
 class Failure:
     """Why there is no answer that can be used.
 
-    `retry_after_s` is the wait that the provider asked for, at most 60 s. `may_have_run` says whether the model may have
-    worked, and so cost something, although nothing came of it.
+    `retry_after_s` is the wait that the provider asked for, at most 60 s. `may_have_run` says whether the model may
+    have worked, and so cost something, although nothing came of it.
     """
 
     exchange: Exchange

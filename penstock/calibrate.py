@@ -1,0 +1,279 @@
+"""Fits a workflow's calibration: runs labelled cases through the real processors and learns what a raw score is worth.
+
+Each rung is fitted on the cases that reach it: those that the gate, on scores which the fit did not see, let climb from
+the rungs below. A rung sees the hard ones only, and a map fitted on all of them would promise too much.
+"""
+
+import asyncio
+import json
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import beta
+from sklearn.isotonic import IsotonicRegression
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import KFold
+
+from processors.bundle import read_bundle
+from processors.catalog import Catalog
+from processors.control import ControlState
+from processors.evaluators.calibration import Calibration, Evidence, Map, log_odds
+from processors.grading import measure
+from processors.inference import Inference
+from processors.models import Models
+from processors.outcome import Pass
+from processors.policy.gate import Passage, rule
+from processors.providers.port import Provider
+from processors.validation import Validation
+from processors.workflow import Workflow
+from schemas.base import json_text
+from schemas.envelope import Envelope, Head, Origin
+from schemas.job import Job
+from schemas.stages import Decision, Routed
+
+ISOTONIC_FROM = 500
+"""Answers from which the isotonic fit is used; Platt's needs fewer."""
+MIN_ANSWERS = 30
+FOLDS = 5
+BINS = 10
+BOUND_LEVEL = 0.95
+_LONG = timedelta(hours=1)
+Floats = NDArray[np.float64]
+
+
+class CalibrationError(Exception):
+    """The cases can't be used to fit a calibration; the message says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A labelled case: what a job's input is, and what its output should be."""
+
+    id: str
+    input: Any
+    expected: Any
+
+
+@dataclass(frozen=True, slots=True)
+class Scored:
+    """One case's answer at one rung: the model that answered, its raw score, and whether the answer was right."""
+
+    case: Case
+    model: str
+    raw: float
+    right: bool
+
+
+def read_cases(path: Path) -> tuple[Case, ...]:
+    """The cases of a file with one JSON object `{"id", "input", "expected"}` a line.
+
+    Raises:
+        CalibrationError: a line is no case.
+    """
+    cases = []
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        try:
+            fields = json.loads(line)
+            cases.append(Case(str(fields["id"]), fields["input"], fields["expected"]))
+        except (ValueError, KeyError, TypeError) as error:
+            expected = 'expected {"id": …, "input": …, "expected": …}'
+            raise CalibrationError(f"{path.name}:{number}: {expected}: {error}") from error
+    return tuple(cases)
+
+
+async def calibrate(
+    folder: Path,
+    cases: Sequence[Case],
+    models: Models,
+    providers: Mapping[str, Provider],
+    *,
+    source: str,
+    today: date,
+    at_once: int = 32,
+) -> Calibration:
+    """The calibration of the workflow in this folder, fitted on these cases.
+
+    Args:
+        folder: the workflow's folder; its present calibration.json plays no part.
+        cases: labelled cases that no prompt and no model was made with.
+        models: the project's models.
+        providers: where they answer, by provider name.
+        source: what the cases are, for the evidence.
+        today: the date to put on the fit.
+        at_once: calls in flight.
+
+    Raises:
+        CalibrationError: too few cases were answered, or all of them right or wrong.
+        WorkflowError: the folder does not compile.
+    """
+    bundle = read_bundle(folder)
+    catalog = Catalog(models)
+    catalog.add(bundle)
+    workflow = catalog.workflow(bundle.workflow, bundle.version)
+    assert workflow is not None
+    maps: list[Map] = []
+    waiting = list(cases)
+    for rung in range(len(workflow.settings.ladder)):
+        scored = await _scored(_Runner(catalog, providers, workflow, rung), waiting, at_once)
+        fitted, held_out = fit(scored, workflow, rung, source=source, today=today)
+        maps.append(fitted)
+        waiting = _climbing(scored, held_out, workflow)
+    return Calibration(maps=tuple(maps))
+
+
+class _Runner:
+    """Runs one case at one rung through inference, validation and the score."""
+
+    def __init__(self, catalog: Catalog, providers: Mapping[str, Provider], workflow: Workflow, rung: int) -> None:
+        self.workflow = workflow
+        self.rung = rung
+        chosen = workflow.settings.ladder[rung]
+        provider = catalog.models.models[chosen.model].provider
+        self.decision = Decision(variant=chosen.variant, tier=chosen.tier, provider=provider, model=chosen.model)
+        self.inference = Inference(
+            catalog, providers, ControlState, lambda: datetime.now(UTC), asyncio.sleep, random.SystemRandom().random
+        )
+        self.validation = Validation(catalog, ControlState)
+
+    async def run(self, case: Case) -> Scored | str:
+        """The scored answer, or why there is none."""
+        job = Job(workflow=self.workflow.name, input=json_text(case.input))
+        now = datetime.now(UTC)
+        head = Head(
+            tenant="calibration",
+            job_id=case.id,
+            workflow=self.workflow.name,
+            workflow_version=self.workflow.version,
+            rung=self.rung,
+            created_at=now,
+            deadline=now + _LONG,
+            trace="00-" + "0" * 31 + "1-" + "0" * 15 + "1-00",
+            origin=Origin(topic="", partition=0, offset=0),
+        )
+        answered = await self.inference(Envelope[Routed](head=head, payload=Routed(job=job, decision=self.decision)))
+        if not isinstance(answered, Pass):
+            return answered.reason
+        validated = await self.validation(Envelope(head=head, payload=answered.product))
+        if not isinstance(validated, Pass):
+            return validated.reason
+        score = measure(validated.product, self.workflow)
+        if score.raw is None:
+            return str(score.calibrated)
+        right = validated.product.output == json_text(case.expected)
+        return Scored(case, answered.product.completion.model, score.raw, right)
+
+
+async def _scored(runner: _Runner, cases: Sequence[Case], at_once: int) -> list[Scored]:
+    slots = asyncio.Semaphore(at_once)
+
+    async def one(case: Case) -> Scored | str:
+        async with slots:
+            return await runner.run(case)
+
+    results = await asyncio.gather(*map(one, cases))
+    scored = [result for result in results if isinstance(result, Scored)]
+    unscored = [result for result in results if isinstance(result, str)]
+    variant = runner.decision.variant
+    if len(scored) < MIN_ANSWERS or len(unscored) > len(scored):
+        why = f"; the first of the others: {unscored[0]}" if unscored else ""
+        found = f"variant {variant}: {len(scored)} of the {len(cases)} cases that reach it have a score"
+        raise CalibrationError(f"{found}, {MIN_ANSWERS} are needed: add cases{why}")
+    answering = {answer.model for answer in scored}
+    if len(answering) > 1:
+        raise CalibrationError(f"variant {variant}: several models answered ({', '.join(sorted(answering))}): pin one")
+    return scored
+
+
+def fit(scored: Sequence[Scored], workflow: Workflow, rung: int, *, source: str, today: date) -> tuple[Map, Floats]:
+    """The map for one rung with its evidence, and each answer's confidence by maps that were fitted without it.
+
+    Raises:
+        CalibrationError: all answers are right, or all are wrong.
+    """
+    variant = workflow.settings.ladder[rung].variant
+    raw = np.array([answer.raw for answer in scored])
+    right = np.array([answer.right for answer in scored])
+    if right.all() or not right.any():
+        found = f"variant {variant}: all {len(scored)} answers are {'right' if right.all() else 'wrong'}"
+        raise CalibrationError(f"{found}: nothing can be learned from them; add harder or easier cases")
+    held_out = np.empty(len(raw))
+    for train, test in KFold(FOLDS, shuffle=True, random_state=0).split(raw):
+        held_out[test] = _applied(_curve(raw[train], right[train]), raw[test])
+    accept_at = workflow.settings.gate.accept_at
+    accepted = held_out >= accept_at
+    evidence = Evidence(
+        n=len(raw),
+        correct=int(right.sum()),
+        source=source,
+        fitted_on=today,
+        held_out_ece=round(expected_calibration_error(held_out, right), 4),
+        accept_at=accept_at,
+        accepted=int(accepted.sum()),
+        accepted_correct=int(right[accepted].sum()),
+        lower_bound=round(lower_bound(int(right[accepted].sum()), int(accepted.sum())), 4),
+        bound_level=BOUND_LEVEL,
+    )
+    method, curve = _curve(raw, right)
+    fitted = Map(
+        variant=variant,
+        model=scored[0].model,
+        variant_sha256=workflow.variant_hashes[variant],
+        method=method,
+        **curve,
+        evidence=evidence,
+    )
+    return fitted, held_out
+
+
+Curve = tuple[Literal["platt", "isotonic"], dict[str, Any]]
+
+
+def _curve(raw: Floats, right: NDArray[np.bool_]) -> Curve:
+    """The fitted curve: Platt's on few answers, isotonic on many. Neither promises more than the answers can show."""
+    if len(raw) < ISOTONIC_FROM:
+        model = LogisticRegression(C=1e6).fit(_odds(raw).reshape(-1, 1), right)
+        slope, intercept = max(float(model.coef_[0][0]), 0.0), float(model.intercept_[0])
+        return "platt", {"slope": round(slope, 6), "intercept": round(intercept, 6)}
+    edge = 1 / (len(raw) + 2)
+    model = IsotonicRegression(y_min=edge, y_max=1 - edge, out_of_bounds="clip").fit(raw, right)
+    points: dict[float, float] = {}
+    for x, y in zip(model.X_thresholds_, model.y_thresholds_, strict=True):
+        points[round(float(x), 6)] = round(float(y), 6)
+    return "isotonic", {"x": tuple(points), "y": tuple(points.values())}
+
+
+def _applied(curve: Curve, raw: Floats) -> Floats:
+    method, values = curve
+    if method == "isotonic":
+        return np.interp(raw, values["x"], values["y"])
+    applied: Floats = 1 / (1 + np.exp(-(values["slope"] * _odds(raw) + values["intercept"])))
+    return applied
+
+
+def _odds(raw: Floats) -> Floats:
+    return np.array([log_odds(float(value)) for value in raw])
+
+
+def _climbing(scored: Sequence[Scored], held_out: Floats, workflow: Workflow) -> list[Case]:
+    """The cases that the gate lets climb."""
+    gate = workflow.settings.gate
+    rulings = [rule(gate, float(confidence), higher=True) for confidence in held_out]
+    return [answer.case for answer, ruling in zip(scored, rulings, strict=True) if ruling.passage is Passage.CLIMB]
+
+
+def expected_calibration_error(confidence: Floats, right: NDArray[np.bool_]) -> float:
+    """The mean distance between confidence and accuracy over ten bins of equal width, weighted by their answers."""
+    bins = np.minimum((confidence * BINS).astype(int), BINS - 1)
+    gaps = [(bins == b).sum() * abs(confidence[bins == b].mean() - right[bins == b].mean()) for b in np.unique(bins)]
+    return float(sum(gaps) / len(confidence))
+
+
+def lower_bound(right: int, n: int, level: float = BOUND_LEVEL) -> float:
+    """The one-sided Clopper-Pearson bound: accuracy is at least this, at this level; 0 when nothing was right."""
+    return float(beta.ppf(1 - level, right, n - right + 1)) if right else 0.0

@@ -1,0 +1,189 @@
+"""Inference: write the prompt, call the provider, try again in place where that helps, and record every attempt."""
+
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from processors.catalog import Catalog
+from processors.control import ReadControl
+from processors.freshness import stale
+from processors.models import Capability, Model, cost
+from processors.outcome import Escalate, Facts, Outcome, Pass, Reject, Retry
+from processors.policy.ladder import open_above, shut, stopped
+from processors.policy.recovery import Again, Place, recover
+from processors.prompts import Rendered, RenderError
+from processors.providers.port import Answered, CompletionRequest, Failure, Provider, Reply
+from processors.settings import Rung
+from processors.workflow import Workflow
+from schemas.envelope import Envelope, Head
+from schemas.stages import Answer, Attempt, Completion, Decision, Routed, Status, Usage
+
+_NOTHING_USED = Usage(input_tokens=0, output_tokens=0)
+
+
+@dataclass(frozen=True, slots=True)
+class Inference:
+    """The third stage's processor. `rng` gives a number from 0 up to 1, `sleep` waits seconds, `timer` counts them."""
+
+    catalog: Catalog
+    providers: Mapping[str, Provider]
+    control: ReadControl
+    clock: Callable[[], datetime]
+    sleep: Callable[[float], Awaitable[None]]
+    rng: Callable[[], float]
+    timer: Callable[[], float] = time.perf_counter
+
+    async def __call__(self, envelope: Envelope[Routed]) -> Outcome[Answer]:
+        """Get an answer from the model that routing chose."""
+        head, routed = envelope.head, envelope.payload
+        workflow = self.catalog.find(head)
+        if isinstance(workflow, Retry):
+            return workflow
+        rung = workflow.rung(head.rung)
+        if rung is None or rung.variant != routed.decision.variant:
+            said = f"rung {head.rung} of {workflow.name}@{workflow.version} is not variant {routed.decision.variant!r}"
+            return Escalate(said)
+        try:
+            prompt = workflow.prompt(rung).render(routed.job)
+        except RenderError as error:
+            return Escalate(f"the prompt can't be written for this input: {error}")
+        return await _Round(self, envelope, workflow, rung, prompt).run()
+
+
+class _Round:
+    """One trip of one job through inference: its attempts, one after the other."""
+
+    __slots__ = ("attempts", "head", "on", "prompt", "routed", "rung", "workflow")
+
+    def __init__(
+        self, on: Inference, envelope: Envelope[Routed], workflow: Workflow, rung: Rung, prompt: Rendered
+    ) -> None:
+        self.on = on
+        self.head: Head = envelope.head
+        self.routed: Routed = envelope.payload
+        self.workflow = workflow
+        self.rung = rung
+        self.prompt = prompt
+        self.attempts: list[Attempt] = []
+
+    async def run(self) -> Outcome[Answer]:
+        """Attempts until one answers, or until something else is better than another attempt."""
+        while True:
+            if (ended := self._stopped()) is not None:
+                return ended
+            model = self.on.catalog.models.models[self.rung.model]
+            request = self._request(model)
+            started, begun = self.on.clock(), self.on.timer()
+            answered = await self.on.providers[model.provider].complete(request)
+            took_ms = (self.on.timer() - begun) * 1000
+            attempt = record(answered, request, self.routed.decision, self.prompt.sha256, started, took_ms)
+            self.attempts.append(attempt)
+            if isinstance(answered, Reply):
+                return self._answer(answered, attempt)
+            recovery = recover(answered, self._place(), self.on.rng(), self._facts())
+            if not isinstance(recovery, Again):
+                return recovery
+            await self.on.sleep(recovery.after_s)
+
+    def _stopped(self) -> Retry | Reject | None:
+        """Why no attempt may start now: a switch was thrown, the deadline has passed, the context is stale."""
+        control = self.on.control()
+        if why := shut(self.rung, self.on.catalog.models, control) or stopped(self.head, control):
+            return Retry(why, facts=self._facts())
+        now = self.on.clock()
+        if now >= self.head.deadline:
+            return Reject(
+                Status.EXPIRED, f"the deadline {self.head.deadline.isoformat()} has passed", None, self._facts()
+            )
+        if old := stale(self.routed.job, now):
+            return Reject(Status.STALE_CONTEXT, old, None, self._facts())
+        return None
+
+    def _request(self, model: Model) -> CompletionRequest:
+        head, rung = self.head, self.rung
+        provider = self.on.catalog.models.providers[model.provider]
+        logprobs = Capability.LOGPROBS in model.capabilities
+        return CompletionRequest(
+            attempt_id=f"{head.tenant}/{head.job_id}/{head.rung}/{head.round}/{len(self.attempts) + 1}",
+            model=model,
+            messages=self.prompt.messages,
+            max_tokens=rung.params.max_tokens or model.max_output_tokens,
+            total_timeout_s=rung.total_timeout_s or provider.total_timeout_s,
+            left_s=self._left_s(),
+            connect_timeout_s=rung.connect_timeout_s or provider.connect_timeout_s,
+            temperature=rung.params.temperature,
+            logprobs=logprobs,
+            top_logprobs=rung.params.top_logprobs,
+            output_schema=self.workflow.output_fragment if Capability.JSON_SCHEMA in model.capabilities else None,
+        )
+
+    def _left_s(self) -> float:
+        return (self.head.deadline - self.on.clock()).total_seconds()
+
+    def _place(self) -> Place:
+        models = self.on.catalog.models
+        above = open_above(self.workflow, models, self.on.control(), self.head.rung)
+        here = models.models[self.rung.model].provider
+        return Place(
+            attempts=len(self.attempts),
+            round=self.head.round,
+            left_s=self._left_s(),
+            higher=bool(above),
+            elsewhere=any(higher.model != self.rung.model for higher in above),
+            other_provider=any(models.models[higher.model].provider != here for higher in above),
+            capped=self.routed.job.max_cost_usd is not None,
+        )
+
+    def _facts(self) -> Facts:
+        return Facts(attempts=tuple(self.attempts))
+
+    def _answer(self, reply: Reply, attempt: Attempt) -> Pass[Answer]:
+        completion = Completion.made(
+            attempt_id=attempt.attempt_id,
+            model=attempt.model_answered or self.rung.model,
+            text=reply.text,
+            finish_reason=attempt.finish_reason or "",
+            refusal=None,
+            prompt_sha256=self.prompt.sha256,
+            tokens=reply.tokens,
+            logprobs=reply.logprobs,
+            answered_at=self.on.clock(),
+        )
+        answer = Answer.made(job=self.routed.job, decision=self.routed.decision, completion=completion)
+        return Pass(answer, self._facts())
+
+
+def record(
+    answered: Answered, request: CompletionRequest, decision: Decision, prompt_sha256: str, started: datetime, ms: float
+) -> Attempt:
+    """The record of one attempt.
+
+    A request that reached no model used nothing and costs nothing; what may have run and reported no usage is unknown.
+    """
+    exchange = answered.exchange
+    failure = answered if isinstance(answered, Failure) else None
+    usage = exchange.usage if failure is None or failure.may_have_run else _NOTHING_USED
+    cost_usd, unknown = (Decimal(0), None) if usage is _NOTHING_USED else cost(usage, request.model)
+    return Attempt.made(
+        attempt_id=request.attempt_id,
+        n=int(request.attempt_id.rpartition("/")[2]),
+        provider=decision.provider,
+        model_asked=request.model.id,
+        model_answered=exchange.model,
+        prompt_sha256=prompt_sha256,
+        request=exchange.request,
+        response=exchange.response,
+        http_status=exchange.http_status,
+        finish_reason=exchange.finish_reason,
+        error_class=failure and failure.error_class,
+        error=failure and failure.error,
+        usage=usage,
+        cost_usd=cost_usd,
+        cost_unknown_because=unknown,
+        started_at=started,
+        total_ms=ms,
+        provider_request_id=exchange.provider_request_id,
+        limits=exchange.limits,
+    )

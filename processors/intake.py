@@ -1,0 +1,142 @@
+"""Intake: is this a job that can be run? Permission, workflow, input, conversation, context."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import jiter
+import orjson
+
+from processors.catalog import Catalog
+from processors.control import ControlState, ReadControl
+from processors.freshness import stale
+from processors.outcome import Outcome, Pass, Reject, Retry
+from processors.policy.ladder import stopped
+from processors.workflow import Workflow
+from schemas.base import JsonText
+from schemas.envelope import Envelope, Head
+from schemas.job import Job, Risk
+from schemas.stages import Admitted, Status, Submission
+
+STOPPED_S = 10.0
+"""Seconds after which a job that an operator has stopped is looked at again."""
+
+_BUCKETS = ((200, "short"), (1_000, "medium"), (4_000, "long"))
+_RISKS = (Risk.LOW, Risk.NORMAL, Risk.HIGH)
+_SPEAKERS = ("user", "assistant")
+
+
+@dataclass(frozen=True, slots=True)
+class Permitted:
+    """Who may send what: nothing named means every tenant and every workflow, but no reply elsewhere."""
+
+    tenants: frozenset[str] | None = None
+    workflows: frozenset[str] | None = None
+    replies: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Intake:
+    """The first stage's processor."""
+
+    catalog: Catalog
+    control: ReadControl
+    clock: Callable[[], datetime]
+    permitted: Permitted = Permitted()
+
+    async def __call__(self, envelope: Envelope[Submission]) -> Outcome[Admitted]:
+        """Admit the job with the version it will run under, or say why not."""
+        head, submission = envelope.head, envelope.payload
+        control = self.control()
+        job = submission.job
+        refused = submission.problem or (self._not_permitted(head, job) if job else None)
+        if refused or job is None:
+            return Reject(Status.REJECTED, refused or "the record holds no job")
+        if why := stopped(head, control):
+            return Retry(why, after_s=STOPPED_S)
+        workflow = self._workflow(head, control)
+        if not isinstance(workflow, Workflow):
+            return workflow
+        return self._misfit(job, workflow) or Pass(Admitted(job=job), head=_settled(job, workflow, control))
+
+    def _workflow(self, head: Head, control: ControlState) -> Workflow | Retry | Reject:
+        version = control.active.get(head.workflow)
+        if not version:
+            return Reject(Status.REJECTED, self._unknown(head.workflow, control.active.keys()))
+        return self.catalog.find(head.model_copy(update={"workflow_version": version}))
+
+    def _misfit(self, job: Job, workflow: Workflow) -> Reject | None:
+        if problem := _input_problem(job.input, workflow) or _conversation_problem(job) or _snapshot_problem(job):
+            return Reject(Status.REJECTED, problem)
+        old = stale(job, self.clock())
+        return Reject(Status.STALE_CONTEXT, old) if old else None
+
+    def _not_permitted(self, head: Head, job: Job) -> str | None:
+        permitted = self.permitted
+        if permitted.tenants is not None and head.tenant not in permitted.tenants:
+            return f"not_permitted: tenant {head.tenant!r} may not send jobs here"
+        if permitted.workflows is not None and head.workflow not in permitted.workflows:
+            return f"not_permitted: workflow {head.workflow!r} may not be asked for here"
+        if job.reply_topic is not None and job.reply_topic not in permitted.replies:
+            known = ", ".join(sorted(permitted.replies)) or "none"
+            return f"not_permitted: no reply may go to {job.reply_topic!r}; permitted: {known}"
+        return None
+
+    def _unknown(self, name: str, active: Any) -> str:
+        if name in self.catalog.names:
+            return f"workflow {name!r} has no active version; activate one before sending jobs"
+        near = difflib.get_close_matches(name, sorted({*active, *self.catalog.names}), 3)
+        return f"there is no workflow {name!r}" + (f"; near: {', '.join(near)}" if near else "")
+
+
+def _settled(job: Job, workflow: Workflow, control: ControlState) -> dict[str, object]:
+    return {
+        "workflow_version": workflow.version,
+        "control_version": control.version,
+        "risk": stricter(job.risk, workflow.settings.risk),
+        "priority": job.priority,
+        "segments": {**job.segments, "length_bucket": length_bucket(job.input)},
+    }
+
+
+def stricter(asked: Risk | None, owned: Risk) -> Risk:
+    """The higher of the two risks: a caller may raise what the workflow's owner says, not lower it."""
+    return owned if asked is None else max(asked, owned, key=_RISKS.index)
+
+
+def length_bucket(text: JsonText) -> str:
+    """The input's size class, by its characters as JSON: short to 200, medium to 1,000, long to 4,000, very_long."""
+    return next((name for limit, name in _BUCKETS if len(text) <= limit), "very_long")
+
+
+def _input_problem(text: JsonText, workflow: Workflow) -> str | None:
+    violations = workflow.input_schema.violations(jiter.from_json(text.encode()))
+    return f"input does not fit {workflow.name}@{workflow.version}: {'; '.join(violations)}" if violations else None
+
+
+def _conversation_problem(job: Job) -> str | None:
+    if job.messages is None:
+        return None
+    turns = orjson.loads(job.messages)
+    expected = 'expected a list of {"role": "user" or "assistant", "content": text}'
+    if not isinstance(turns, list):
+        return f"messages: {expected}, found a {type(turns).__name__}"
+    for i, turn in enumerate(turns):
+        fits = isinstance(turn, dict) and turn.keys() == {"role", "content"} and isinstance(turn["content"], str)
+        if not fits or turn["role"] not in _SPEAKERS:
+            return f"messages/{i}: {expected}, found {orjson.dumps(turn).decode()[:80]}"
+    return None
+
+
+def _snapshot_problem(job: Job) -> str | None:
+    if job.context is None:
+        return None
+    found = job.context.content_sha256()
+    if found == job.context.sha256:
+        return None
+    return (
+        f"snapshot {job.context.id} is not what its sha256 says: expected {job.context.sha256}, found {found}; "
+        "hash the canonical JSON of [[id, text, uri, source], …]"
+    )

@@ -1,0 +1,149 @@
+"""Routing's decision: which rung a job is tried on, with the reasons in order. Pure: same inputs, same decision.
+
+The default policy gives the tier to start at, first match wins:
+  risk high                                                    C
+  classify, extract or rewrite within 1,200 ms                 A
+  summarize, qa or route                                       B
+  anything else                                                A
+Then the ladder's order: the first rung from there on that stands open and that the job can still pay for.
+"""
+
+from dataclasses import dataclass
+from decimal import Decimal
+
+from processors.control import ControlState
+from processors.models import Model, Models, worst_cost
+from processors.policy.ladder import shut
+from processors.settings import TIERS, Rung
+from processors.workflow import Workflow
+from schemas.envelope import Spent
+from schemas.job import Risk, TaskType
+from schemas.stages import Decision, Tier
+
+FAST_MS = 1200
+_SHORT_TASKS = frozenset({TaskType.CLASSIFY, TaskType.EXTRACT, TaskType.REWRITE})
+_BROAD_TASKS = frozenset({TaskType.SUMMARIZE, TaskType.QA, TaskType.ROUTE})
+NOTHING_SPENT = Spent()
+_BYTES_PER_TOKEN = 2
+"""At least so many UTF-8 bytes make a token: a bound, not a guess."""
+
+
+@dataclass(frozen=True, slots=True)
+class RouteRequest:
+    """What the decision rests on: the job's limits, where on the ladder it stands, what it has spent (US dollars)."""
+
+    task: TaskType
+    risk: Risk
+    size: int
+    rung: int = 0
+    max_latency_ms: int | None = None
+    max_cost_usd: Decimal | None = None
+    spent: Spent = NOTHING_SPENT
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """The rung, by its place on the ladder, and the decision to record. `worst_usd` is null when no price is known."""
+
+    rung: int
+    decision: Decision
+    worst_usd: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class NoRung:
+    """Why no rung is permitted; `over_budget` says that only money stands in the way."""
+
+    reason: str
+    over_budget: bool
+
+
+def starting_tier(risk: Risk, task: TaskType, max_latency_ms: int | None) -> tuple[Tier, str]:
+    """The tier that the default policy starts at, and why."""
+    if risk is Risk.HIGH:
+        return Tier.C, "risk high starts at tier C"
+    if task in _SHORT_TASKS and max_latency_ms is not None and max_latency_ms <= FAST_MS:
+        return Tier.A, f"{task} within {max_latency_ms} ms starts at tier A"
+    if task in _BROAD_TASKS:
+        return Tier.B, f"{task} starts at tier B"
+    return Tier.A, f"{task} starts at tier A"
+
+
+def starting_rung(ladder: tuple[Rung, ...], tier: Tier) -> tuple[int, str]:
+    """The first rung of this tier or a higher one; the last rung if the ladder does not reach so high."""
+    for i, rung in enumerate(ladder):
+        if TIERS.index(rung.tier) >= TIERS.index(tier):
+            return i, ""
+    return len(ladder) - 1, f"the ladder ends below tier {tier}: its last rung serves"
+
+
+def route(request: RouteRequest, workflow: Workflow, models: Models, control: ControlState) -> Choice | NoRung:
+    """The rung to try, or why there is none."""
+    ladder = workflow.settings.ladder
+    tier, reason = starting_tier(request.risk, request.task, request.max_latency_ms)
+    first, fallback = starting_rung(ladder, tier)
+    reasons = [reason, *([fallback] if fallback else [])]
+    if request.rung > first:
+        first = request.rung
+        reasons.append(f"the job stands at rung {request.rung}")
+    left = money_left(request, workflow, models)
+    skipped: list[str] = []
+    dear = 0
+    for i, rung in enumerate(ladder[first:], first):
+        closed = shut(rung, models, control)
+        worst = None if closed else worst_case(request, rung, models.models[rung.model], workflow)
+        costly = None if closed else _too_dear(request, worst, left)
+        if closed or costly:
+            dear += closed is None
+            skipped.append(f"rung {i} {rung.variant}: {closed or costly}")
+            continue
+        reasons.append(f"rung {i} {rung.variant} is the first that stands open")
+        return Choice(i, _decision(rung, models, reasons, skipped), worst)
+    if not skipped:
+        return NoRung(f"the ladder has no rung {first}: it ends at {len(ladder) - 1}", over_budget=False)
+    return NoRung("; ".join(skipped), over_budget=dear == len(skipped))
+
+
+def _decision(rung: Rung, models: Models, reasons: list[str], skipped: list[str]) -> Decision:
+    return Decision.made(
+        variant=rung.variant,
+        tier=rung.tier,
+        provider=models.models[rung.model].provider,
+        model=rung.model,
+        reasons=tuple(reasons),
+        skipped=tuple(skipped),
+    )
+
+
+def worst_case(request: RouteRequest, rung: Rung, model: Model, workflow: Workflow) -> Decimal | None:
+    """The most that one call at this rung can cost for this job; null when a price is unknown."""
+    size = request.size + workflow.prompt(rung).size + len(workflow.prompt(rung).output_schema)
+    return worst_cost(model, -(-size // _BYTES_PER_TOKEN), rung.params.max_tokens or model.max_output_tokens)
+
+
+def money_left(request: RouteRequest, workflow: Workflow, models: Models) -> Decimal | str | None:
+    """What the job may still spend; null is as much as it takes, a sentence says why nobody knows.
+
+    An earlier attempt whose cost nobody knows counts as the dearest call that the rungs so far could make.
+    """
+    if request.max_cost_usd is None:
+        return None
+    left = request.max_cost_usd - request.spent.cost_usd
+    if not request.spent.unpriced:
+        return left
+    tried = [rung for rung in workflow.settings.ladder[: request.rung + 1] if rung.model in models.models]
+    worst = [worst_case(request, rung, models.models[rung.model], workflow) for rung in tried]
+    known = [amount for amount in worst if amount is not None]
+    if not known or len(known) < len(worst):
+        return f"what is left of {request.max_cost_usd} USD is unknown: an earlier attempt has no known cost"
+    return left - request.spent.unpriced * max(known)
+
+
+def _too_dear(request: RouteRequest, worst: Decimal | None, left: Decimal | str | None) -> str | None:
+    if left is None or isinstance(left, str):
+        return left
+    if worst is None:
+        return f"its price is unknown, and the job may cost at most {request.max_cost_usd} USD"
+    if worst > left:
+        return f"it could cost {worst:f} USD and {max(left, Decimal(0)):f} of {request.max_cost_usd} USD is left"
+    return None

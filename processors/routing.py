@@ -1,0 +1,71 @@
+"""Routing: which rung of the ladder a job is tried on now."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from processors.catalog import Catalog
+from processors.control import ControlState, ReadControl
+from processors.freshness import stale
+from processors.outcome import Escalate, Facts, Outcome, Pass, Reject, Retry
+from processors.policy.ladder import stopped
+from processors.policy.route import NoRung, RouteRequest, route
+from processors.workflow import Workflow
+from schemas.envelope import Envelope, Head
+from schemas.job import Job
+from schemas.stages import Admitted, Routed, Status
+
+STOPPED_S = 10.0
+"""Seconds after which a job that an operator has stopped is looked at again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Routing:
+    """The second stage's processor."""
+
+    catalog: Catalog
+    control: ReadControl
+    clock: Callable[[], datetime]
+
+    async def __call__(self, envelope: Envelope[Admitted]) -> Outcome[Routed]:
+        """Choose the rung, or end what intake has already decided."""
+        head, admitted = envelope.head, envelope.payload
+        if admitted.decided is not None:
+            return Reject(admitted.decided.status, admitted.decided.reason)
+        if old := stale(admitted.job, self.clock()):
+            return Reject(Status.STALE_CONTEXT, old)
+        control = self.control()
+        if why := stopped(head, control):
+            return Retry(why, after_s=STOPPED_S)
+        workflow = self.catalog.find(head)
+        return workflow if isinstance(workflow, Retry) else self._route(head, admitted.job, workflow, control)
+
+    def _route(self, head: Head, job: Job, workflow: Workflow, control: ControlState) -> Outcome[Routed]:
+        choice = route(request_of(head, job, workflow), workflow, self.catalog.models, control)
+        if isinstance(choice, NoRung):
+            if choice.over_budget:
+                return Reject(Status.OVER_BUDGET, choice.reason)
+            return Escalate(f"no rung is permitted: {choice.reason}")
+        settled: dict[str, object] = {"rung": choice.rung, "control_version": control.version}
+        return Pass(Routed.made(job=job, decision=choice.decision), Facts(decision=choice.decision), settled)
+
+
+def request_of(head: Head, job: Job, workflow: Workflow) -> RouteRequest:
+    """What the route rests on, from the job and its workflow's settings."""
+    settings = workflow.settings
+    return RouteRequest(
+        task=job.task_type or settings.task,
+        risk=head.risk,
+        size=prompt_bytes(job),
+        rung=head.rung,
+        max_latency_ms=job.max_latency_ms or settings.slo.latency_ms,
+        max_cost_usd=job.max_cost_usd,
+        spent=head.spent,
+    )
+
+
+def prompt_bytes(job: Job) -> int:
+    """UTF-8 bytes of what the job may add to a prompt."""
+    chunks = () if job.context is None else job.context.chunks
+    texts = (job.input, job.messages or "", *(chunk.text or "" for chunk in chunks))
+    return sum(len(text.encode()) for text in texts)

@@ -1,0 +1,85 @@
+"""Validation: is the answer what the workflow says an answer must be? Its structure, then its schema."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from processors.catalog import Catalog
+from processors.checks import strict_json
+from processors.checks.strict_json import Parsed
+from processors.control import ReadControl
+from processors.outcome import Climb, Escalate, Facts, Outcome, Pass, Retry
+from processors.policy.ladder import open_above
+from processors.workflow import Workflow
+from schemas.base import JsonText, json_text
+from schemas.envelope import Envelope
+from schemas.stages import Answer, Finding, Validated, Verdict
+
+STRUCTURE = "structure"
+SCHEMA = "schema"
+
+
+@dataclass(frozen=True, slots=True)
+class Validation:
+    """The fourth stage's processor. `timer` counts seconds."""
+
+    catalog: Catalog
+    control: ReadControl
+    timer: Callable[[], float] = time.perf_counter
+
+    async def __call__(self, envelope: Envelope[Answer]) -> Outcome[Validated]:
+        """Pass an answer that every check allows; any other climbs, or goes to a person."""
+        head, answer = envelope.head, envelope.payload
+        workflow = self.catalog.find(head)
+        if isinstance(workflow, Retry):
+            return workflow
+        output, findings = self._checked(answer.completion.text, workflow)
+        facts = Facts(findings=findings)
+        amiss = [finding for finding in findings if finding.verdict is not Verdict.ALLOW]
+        if output is None or amiss:
+            reason = "; ".join(f"check {finding.check}: {finding.verdict}: {finding.evidence}" for finding in amiss)
+            if open_above(workflow, self.catalog.models, self.control(), head.rung):
+                return Climb(reason, facts)
+            return Escalate(f"{reason}, and no higher rung stands open", output, facts=facts)
+        validated = Validated.made(
+            job=answer.job,
+            decision=answer.decision,
+            completion=answer.completion,
+            output=output,
+            findings=findings,
+        )
+        return Pass(validated, facts)
+
+    def _checked(self, text: str, workflow: Workflow) -> tuple[JsonText | None, tuple[Finding, ...]]:
+        """The output as JSON text, if the answer can be read, and what the checks found."""
+        schema = workflow.output_schema
+        if schema is None:
+            filled = self._run(STRUCTURE, strict_json.VERSION, lambda: "" if text.strip() else "the answer is empty")
+            return (json_text(text) if filled.verdict is Verdict.ALLOW else None), (filled,)
+        read: list[Parsed] = []
+        structure = self._run(STRUCTURE, strict_json.VERSION, lambda: _unreadable(text, read))
+        if not read:
+            return None, (structure,)
+        parsed = read[0]
+        conforms = self._run(SCHEMA, workflow.version, lambda: "; ".join(schema.violations(parsed.value)))
+        return parsed.text, (structure, conforms)
+
+    def _run(self, check: str, version: str, object_to: Callable[[], str]) -> Finding:
+        """A check's finding from what it objects to; one that breaks has no verdict, which is not the same as allow."""
+        begun = self.timer()
+        try:
+            evidence = object_to()
+            verdict = Verdict.DENY if evidence else Verdict.ALLOW
+        except Exception as error:  # noqa: BLE001 -- a check that breaks must not let the answer through, nor end the job
+            verdict, evidence = Verdict.UNKNOWN, f"the check failed: {type(error).__name__}: {error}"
+        ms = (self.timer() - begun) * 1000
+        return Finding.made(check=check, version=version, verdict=verdict, evidence=evidence, ms=ms)
+
+
+def _unreadable(text: str, read: list[Parsed]) -> str:
+    """Why the text is no JSON value; if it is one, it is added to `read`."""
+    parsed = strict_json.parse(text)
+    if isinstance(parsed, Parsed):
+        read.append(parsed)
+        return ""
+    return parsed.reason

@@ -1,0 +1,114 @@
+from decimal import Decimal
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processors.control import ControlState
+from processors.models import Model, Models, Prices, ProviderSettings
+from processors.policy.route import Choice, NoRung, RouteRequest, route
+from processors.workflow import compile_workflow
+from schemas.control import Bundle, SwitchKind
+from schemas.envelope import Spent
+from schemas.job import Risk, TaskType
+from schemas.stages import Tier
+
+NAMES = ("m0", "m1", "m2", "m3")
+PROVIDERS = ("p0", "p1")
+
+prices = st.one_of(st.none(), st.decimals(0, 100, places=2))
+a_model = st.builds(
+    Model,
+    provider=st.sampled_from(PROVIDERS),
+    id=st.just("x"),
+    tier=st.sampled_from(Tier),
+    prices=st.builds(Prices, input_usd=prices, output_usd=prices),
+    max_output_tokens=st.integers(1, 1000),
+)
+some_models = st.dictionaries(st.sampled_from(NAMES), a_model, min_size=1).map(
+    lambda models: Models(providers={name: ProviderSettings(base_url="http://x") for name in PROVIDERS}, models=models)
+)
+ladders = st.lists(st.sampled_from(NAMES), min_size=1, max_size=5).flatmap(
+    lambda names: st.tuples(
+        st.just(names), st.lists(st.sampled_from("ABC"), min_size=len(names), max_size=len(names)).map(sorted)
+    )
+)
+controls = st.frozensets(
+    st.one_of(
+        st.tuples(st.just(SwitchKind.MODEL), st.sampled_from(NAMES)),
+        st.tuples(st.just(SwitchKind.PROVIDER), st.sampled_from(PROVIDERS)),
+    )
+).map(lambda kills: ControlState(kills=kills))
+amounts = st.decimals(0, 1, places=6)
+requests = st.builds(
+    RouteRequest,
+    task=st.sampled_from(TaskType),
+    risk=st.sampled_from(Risk),
+    size=st.integers(0, 100_000),
+    rung=st.integers(0, 6),
+    max_latency_ms=st.one_of(st.none(), st.integers(1, 5000)),
+    max_cost_usd=st.one_of(st.none(), amounts),
+    spent=st.builds(Spent, nano_usd=st.integers(0, 10**9), unpriced=st.integers(0, 3)),
+)
+
+
+def _workflow(ladder):
+    rungs = "".join(
+        f'[[ladder]]\nvariant = "v{i}"\ntier = "{tier}"\nmodel = "{name}"\nprompt = "p"\n'
+        for i, (name, tier) in enumerate(zip(*ladder, strict=True))
+    )
+    files = {"workflow.toml": f'task = "other"\nowner = "o"\n{rungs}', "prompts/p/user.md": "x"}
+    return compile_workflow(Bundle(workflow="w", files=files))
+
+
+@given(requests, ladders, some_models, controls)
+def test_what_is_killed_or_unknown_is_never_chosen(request, ladder, models, control):
+    """Whatever else holds, a choice stands open, is on the ladder, and is not below where the job stands."""
+    workflow = _workflow(ladder)
+    choice = route(request, workflow, models, control)
+    if isinstance(choice, Choice):
+        rung = workflow.settings.ladder[choice.rung]
+        assert rung.model in models.models
+        assert not control.killed(SwitchKind.MODEL, rung.model)
+        assert not control.killed(SwitchKind.PROVIDER, models.models[rung.model].provider)
+        assert choice.rung >= request.rung
+        assert choice.decision.model == rung.model
+        assert choice.decision.provider == models.models[rung.model].provider
+
+
+@given(requests, ladders, some_models, controls)
+def test_a_choice_never_costs_more_than_is_left(request, ladder, models, control):
+    """Under a limit the worst case is known and fits."""
+    choice = route(request, _workflow(ladder), models, control)
+    if isinstance(choice, Choice) and request.max_cost_usd is not None:
+        assert choice.worst_usd is not None
+        assert choice.worst_usd <= request.max_cost_usd - request.spent.cost_usd
+
+
+@given(requests, ladders, some_models, controls)
+def test_the_same_inputs_give_the_same_decision(request, ladder, models, control):
+    """The decision depends on nothing else."""
+    assert route(request, _workflow(ladder), models, control) == route(request, _workflow(ladder), models, control)
+
+
+@given(requests, ladders, some_models, controls, amounts)
+def test_a_tighter_limit_never_opens_a_rung(request, ladder, models, control, less):
+    """With less money there is no choice that more money did not offer, nor a lower one that more money skipped."""
+    workflow = _workflow(ladder)
+    loose = route(request, workflow, models, control)
+    limit = less if request.max_cost_usd is None else max(request.max_cost_usd - less, Decimal(0))
+    fields = {name: getattr(request, name) for name in RouteRequest.__slots__} | {"max_cost_usd": limit}
+    tight = route(RouteRequest(**fields), workflow, models, control)
+    if isinstance(tight, Choice):
+        assert isinstance(loose, Choice)
+        assert loose.rung <= tight.rung
+
+
+@given(requests, ladders, some_models, controls)
+def test_over_budget_is_said_only_when_money_alone_stands_in_the_way(request, ladder, models, control):
+    """Without a limit of cost nothing is over budget."""
+    workflow = _workflow(ladder)
+    found = route(request, workflow, models, control)
+    if isinstance(found, NoRung) and found.over_budget:
+        assert request.max_cost_usd is not None
+        fields = {name: getattr(request, name) for name in RouteRequest.__slots__} | {"max_cost_usd": None}
+        assert isinstance(route(RouteRequest(**fields), workflow, models, control), Choice)
