@@ -1,0 +1,128 @@
+"""submit: publish one job and, unless told otherwise, wait for what comes of it."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import typer
+from rich.console import Group
+from rich.markup import escape
+from rich.panel import Panel
+from rich.syntax import Syntax
+from rich.table import Table
+
+from penstock.cli.codes import Exit, Failed
+from penstock.cli.output import AsJson, console, errors, ms, number, print_json, say, usd
+from penstock.cli.session import session_of
+from penstock.client import JobFields, JobResult, Options, Receipt, SyncClient
+
+COLOURS: Final = {"accepted": "green", "escalated": "yellow", "failed": "red"}
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command()(submit)
+
+
+def submit(  # noqa: PLR0913 -- a command's options
+    context: typer.Context,
+    workflow: Annotated[str, typer.Argument(help="The workflow that shall do it.")],
+    *,
+    text: Annotated[str | None, typer.Option("--text", help='Shorthand for the input {"text": …}.')] = None,
+    value: Annotated[str | None, typer.Option("--input", help="The input as JSON.", metavar="JSON")] = None,
+    file: Annotated[
+        Path | None, typer.Option("--file", help="A file with the input as JSON; - is standard input.", allow_dash=True)
+    ] = None,
+    job_id: Annotated[
+        str | None, typer.Option("--job-id", help="Its identity: the same id runs once. Random by default.")
+    ] = None,
+    tenant: Annotated[str | None, typer.Option("--tenant", help="On whose behalf.", show_default="default")] = None,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = True,
+    timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the result.")] = 60.0,
+    as_json: AsJson = False,
+) -> None:
+    """Publish a job and print its result.
+
+    Exit code 0 when it was answered or waits for a person, 1 when it ended otherwise, 4 when it took too long.
+    """
+    job_input = _input(text, value, file)
+    session = session_of(context)
+    session.connection()
+    fields: JobFields = {} if tenant is None else {"tenant": tenant}
+    with SyncClient(settings=session.settings, options=Options(read_results=wait)) as client:
+        receipt = client.submit(workflow, job_input, job_id=job_id, **fields)
+        if not wait:
+            _print_receipt(receipt, as_json=as_json)
+            return
+        with errors.status(f"job {escape(receipt.job_id)} is on its way …"):
+            result = client.wait(receipt.job_id, timeout_s, tenant=tenant)
+    if as_json:
+        print_json(result.to_json())
+    else:
+        console.print(panel(result))
+    if not (result.answered or result.open):
+        raise typer.Exit(Exit.BAD)
+
+
+def _input(text: str | None, value: str | None, file: Path | None) -> Any:
+    if sum(given is not None for given in (text, value, file)) != 1:
+        raise Failed(Exit.USAGE, "name the job's input once: --text TEXT, --input JSON or --file FILE")
+    if text is not None:
+        return {"text": text}
+    source = "--input"
+    if file is not None:
+        source = str(file)
+        try:
+            value = sys.stdin.read() if source == "-" else file.read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise Failed(Exit.USAGE, f"--file {source}: {error}") from error
+    try:
+        return json.loads(value or "")
+    except ValueError as error:
+        raise Failed(Exit.USAGE, f"{source} is no JSON: {error}; for plain text use --text") from error
+
+
+def _print_receipt(receipt: Receipt, *, as_json: bool) -> None:
+    place = f"{receipt.topic}/{receipt.partition}/{receipt.offset}"
+    if as_json:
+        print_json({"job_id": receipt.job_id, "trace_id": receipt.trace_id, "published_at": place})
+    else:
+        say(f"job {receipt.job_id} is published ({place}); follow it with: penstock trace {receipt.job_id}")
+
+
+def panel(result: JobResult) -> Panel:
+    """A result for people."""
+    colour = COLOURS.get(result.status, "green" if result.answered else "red")
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim")
+    facts.add_column(overflow="fold")
+    for name, shown in _facts(result):
+        facts.add_row(name, shown)
+    answer = result.proposed if result.open else result.output
+    body = Syntax(json.dumps(answer, indent=2, ensure_ascii=False), "json", background_color="default", word_wrap=True)
+    title = f"[bold {colour}]{escape(result.status)}[/]  [dim]{escape(result.job_id)}[/]"
+    return Panel(
+        Group(*([body] if answer is not None else []), facts), title=title, title_align="left", border_style=colour
+    )
+
+
+def _facts(result: JobResult) -> list[tuple[str, str]]:
+    answered_by = f"{escape(result.variant or '')} ({escape(result.model or 'unknown')}, rung {result.rung})"
+    facts = [
+        ("confidence", number(result.confidence)),
+        ("reason", escape(result.reason)),
+        ("answered by", answered_by if result.variant else ""),
+        ("cost", f"{usd(result.cost_usd)} in {result.attempts} attempt{'' if result.attempts == 1 else 's'}"),
+        ("time", ms(result.timings.total_ms) if not result.open else ""),
+        ("workflow", escape(f"{result.workflow}@{result.workflow_version}")),
+        ("waits for", _waits_for(result) if result.open else ""),
+        ("next", f"penstock trace {escape(result.job_id)}"),
+    ]
+    return [(name, shown) for name, shown in facts if shown]
+
+
+def _waits_for(result: JobResult) -> str:
+    until = f" until {result.expires_at:%Y-%m-%d %H:%M} UTC" if result.expires_at else ""
+    owner = f"a person ({escape(result.workflow)}'s reviewers)"
+    return f"{owner}{until}: what is shown is a proposal, not an answer"

@@ -1,0 +1,54 @@
+"""Commands that are imported when they are called: help and a mistyped option should not wait for Kafka's client."""
+
+from importlib import import_module
+from typing import Any, Final
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_group
+
+COMMANDS: Final = {
+    "up": ("stack", "Start the embedded Kafka, warehouse and model server."),
+    "down": ("stack", "Stop them; their data stays."),
+    "status": ("stack", "Show each component, and how far each stage is behind."),
+    "run": ("run", "Run the pipeline's stages and the sink, until Ctrl-C."),
+    "demo": ("demo", "Send real messages through the whole pipeline and account for every one."),
+    "submit": ("jobs", "Publish a job and print its result."),
+    "trace": ("trace", "Show how a job came to its end, step by step."),
+    "query": ("query", "Ask the warehouse in SQL."),
+    "lint": ("workflows", "Check workflow folders."),
+    "calibrate": ("workflows", "Fit a workflow's confidence to labelled cases."),
+    "publish": ("switches", "Publish the project's workflows and put them in force."),
+    "kill": ("switches", "Stop a model, a provider, a workflow or a tenant."),
+    "unkill": ("switches", "Let it run again."),
+}
+"""Each command's module and what the overview says of it, in the order of the overview."""
+
+
+class LazyGroup(TyperGroup):
+    """The group of all commands; in the overview each is only its name and a sentence."""
+
+    _overview = False
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 -- click's interface
+        """All names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:  # noqa: ARG002 -- as above
+        """The command of a name; None if there is none."""
+        if cmd_name not in COMMANDS:
+            return None
+        module, sentence = COMMANDS[cmd_name]
+        if self._overview:
+            return TyperCommand(cmd_name, help=sentence)
+        loaded = typer.Typer(add_completion=False)
+        import_module(f"penstock.cli.{module}").register(loaded)
+        return get_group(loaded).commands[cmd_name]
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """The overview."""
+        self._overview = True
+        try:
+            super().format_help(ctx, formatter)
+        finally:
+            self._overview = False

@@ -1,0 +1,118 @@
+"""kill, unkill, publish: what an operator switches. Each is one record of the control history."""
+
+import getpass
+from datetime import UTC, datetime
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+
+from penstock import compose
+from penstock.cli.codes import Exit, Failed
+from penstock.cli.output import AsJson, print_json, say
+from penstock.cli.session import Session, session_of
+from schemas.control import Control, ControlKind, SwitchKind
+from streams.kafka.admin import ensure_topics
+from streams.kafka.operate import publish_control
+
+
+class Kind(StrEnum):
+    """What the command line can stop: every kind of switch but the unknown one."""
+
+    MODEL = SwitchKind.MODEL.value
+    PROVIDER = SwitchKind.PROVIDER.value
+    WORKFLOW = SwitchKind.WORKFLOW.value
+    TENANT = SwitchKind.TENANT.value
+
+
+What = Annotated[Kind, typer.Argument(help="What to stop.")]
+Named = Annotated[str, typer.Argument(help="Its name: a model or provider of models.toml, a workflow, a tenant.")]
+Anyway = Annotated[bool, typer.Option("--anyway", help="Even if this project has nothing of that name.")]
+Why = Annotated[str, typer.Option("--why", help="The reason, for the record.", prompt="why")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command()(kill)
+    app.command()(unkill)
+    app.command()(publish)
+
+
+def kill(
+    context: typer.Context, *, kind: What, name: Named, why: Why, anyway: Anyway = False, as_json: AsJson = False
+) -> None:
+    """Stop a model, a provider, a workflow or a tenant: no new call starts anywhere, within a second.
+
+    Jobs go to another rung where there is one, else they wait: nothing is lost.
+    """
+    session = session_of(context)
+    if not anyway:
+        _require_known(session, kind, name)
+    _switch(session, ControlKind.KILL, kind, name, why, as_json=as_json)
+
+
+def unkill(context: typer.Context, *, kind: What, name: Named, why: Why, as_json: AsJson = False) -> None:
+    """Let it run again."""
+    _switch(session_of(context), ControlKind.UNKILL, kind, name, why, as_json=as_json)
+
+
+def _require_known(session: Session, kind: Kind, name: str) -> None:
+    """A misspelt kill switch would stop nothing, and nobody would notice."""
+    models = compose.models(session.settings)
+    known: dict[str, list[str]] = {
+        SwitchKind.MODEL: list(models.models),
+        SwitchKind.PROVIDER: list(models.providers),
+        SwitchKind.WORKFLOW: [folder.name for folder in compose.workflow_folders(session.settings)],
+    }
+    names = known.get(kind.value)
+    if names is not None and name not in names:
+        there = ", ".join(sorted(names)) or "none"
+        said = f"this project has no {kind.value} {name!r}; there are {there}. Nothing was stopped; --anyway insists"
+        raise Failed(Exit.USAGE, said)
+
+
+def _switch(session: Session, kind: ControlKind, target: Kind, name: str, why: str, *, as_json: bool) -> None:
+    control = Control(
+        kind=kind,
+        target=SwitchKind(target.value),
+        name=name,
+        who=getpass.getuser(),
+        why=why,
+        at=datetime.now(UTC),
+    )
+    connection = session.connection()
+    ensure_topics(connection)
+    version = publish_control(connection, control)
+    if as_json:
+        print_json({"control_version": version, **control.model_dump(mode="json")})
+        return
+    done = "stopped" if kind is ControlKind.KILL else "free again"
+    say(f"{target.value} {name} is {done} (control version {version}, by {control.who}: {why})")
+
+
+def publish(
+    context: typer.Context,
+    *,
+    name: Annotated[str | None, typer.Argument(help="One workflow; by default all of the project.")] = None,
+    why: Annotated[str, typer.Option("--why", help="The reason, for the record.")] = "published from the project",
+    as_json: AsJson = False,
+) -> None:
+    """Publish the project's workflows as they are now and activate them; running workers take them up at once.
+
+    Jobs that have started keep the version they started with.
+    """
+    session = session_of(context)
+    known = [folder.name for folder in compose.workflow_folders(session.settings)]
+    if name is not None and name not in known:
+        raise typer.BadParameter(f"{name!r} is no workflow of this project; there are {', '.join(known) or 'none'}")
+    ensure_topics(session.connection())
+    published = compose.publish_workflows(
+        session.settings, getpass.getuser(), why, unless=lambda workflow: name not in {None, workflow}
+    )
+    if as_json:
+        print_json({"published": [{"workflow": one.workflow, "version": one.version} for one in published]})
+        return
+    for one in published:
+        say(f"{one.workflow}@{one.version} is active ({len(one.files)} files)")
+    if not published:
+        say("this project has no workflows: each is a folder under workflows/ with a workflow.toml")

@@ -1,0 +1,233 @@
+"""The command line and the client on the real thing: Kafka, warehouse, model server, and a worker as its own process."""
+
+import asyncio
+import csv
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from pathlib import Path
+
+import pytest
+
+from penstock.cli.app import run_command
+from penstock.client import Client, SyncClient
+from penstock.local.banking77 import split
+from penstock.settings import load_settings
+
+pytestmark = pytest.mark.stack
+
+PROJECT = Path(__file__).parents[2]
+LIMIT_S = 60
+
+
+@pytest.fixture(scope="module")
+def environment(stack, tmp_path_factory):
+    """Topics, tables and slots of this module's own, on the stack that all tests share."""
+    name = uuid.uuid4().hex[:8]
+    return {
+        "PENSTOCK_PROJECT": str(PROJECT),
+        "PENSTOCK_DATA_DIR": str(tmp_path_factory.mktemp("cli")),
+        "PENSTOCK_BROKER": stack.broker,
+        "PENSTOCK_WAREHOUSE_URL": stack.warehouse_url,
+        "PENSTOCK_WAREHOUSE_DATABASE": f"cli_{name}",
+        "PENSTOCK_MODEL_SERVER_URL": stack.model_server_url,
+        "PENSTOCK_PREFIX": f"cli-{name}.",
+    }
+
+
+@pytest.fixture(autouse=True)
+def here(environment, monkeypatch):
+    """The settings of this module, for what runs in this process."""
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("COLUMNS", "200")
+
+
+@pytest.fixture(scope="module")
+def worker(environment, tmp_path_factory):
+    """A running `penstock run`; it must end in good order."""
+    log = tmp_path_factory.mktemp("worker") / "log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(
+            (sys.executable, "-m", "penstock.cli", "run"), env=os.environ | environment, stderr=output, cwd=PROJECT
+        )
+    until = time.monotonic() + LIMIT_S
+    while b'"event": "ready"' not in log.read_bytes():
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < until, log.read_text()
+        time.sleep(0.05)
+    yield process
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(LIMIT_S) == 0, log.read_text()
+    assert b'"event": "stopped"' in log.read_bytes()
+
+
+@pytest.fixture
+def cli(capsys):
+    """Give a function that runs one command line: exit code, standard output, standard error."""
+
+    def run(*arguments):
+        code = run_command(list(arguments))
+        said = capsys.readouterr()
+        return code, said.out, said.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def message():
+    """What a customer wrote; clear enough to be accepted."""
+    return "Please freeze my card, I think somebody stole it"
+
+
+def test_status_knows_each_stage(worker, cli):
+    """With everything up the exit code is 0, and every consumer group has its lag."""
+    code, out, _ = cli("status", "--json")
+    said = json.loads(out)
+    assert (code, said["healthy"], said["problems"]) == (0, True, [])
+    assert set(said["lag"]) == {"intake", "routing", "inference", "validation", "grading", "delays", "sink"}
+    assert all(behind >= 0 for behind in said["lag"].values())
+
+
+def test_a_job_from_its_text_to_its_trace(worker, cli, message):
+    """Submit waits for the result; its trace has every stage, the call, the checks and the gate."""
+    code, out, _ = cli(
+        "submit", "banking_intent", "--text", message, "--job-id", "j-trace", "--tenant", "acme", "--json"
+    )
+    result = json.loads(out)
+    assert code == 0
+    assert result["job_id"] == "j-trace"
+    assert result["status"] in {"accepted", "escalated"}
+    assert (result["output"] or result["proposed"])["intent"]
+    code, out, err = cli("trace", "j-trace", "--json", "--wait", "30")
+    assert code == 0, err
+    trace = json.loads(out)
+    assert trace["job"]["status"] == result["status"]
+    assert trace["job"]["trace_id"] == result["trace_id"]
+    assert [one["stage"] for one in trace["stages"]][:5] == ["intake", "routing", "inference", "validation", "grading"]
+    assert trace["calls"][0]["event"]["cost_usd"]
+    assert message in trace["calls"][0]["request"]
+    assert trace["checks"]
+    assert trace["grades"]
+    code, out, _ = cli("trace", "j-trace", "--tenant", "acme")
+    assert code == 0
+    for part in ("j-trace  " + result["status"], "inference", "asked local-small", "gate →", "total $"):
+        assert part in out
+
+
+def test_a_bad_input_is_answered_and_the_exit_code_says_so(worker, cli):
+    """A job that the workflow's schema refuses ends as rejected, with the reason, and exit code 1."""
+    code, out, _ = cli("submit", "banking_intent", "--input", '{"txt": 1}', "--json")
+    result = json.loads(out)
+    assert (code, result["status"]) == (1, "rejected")
+    assert "txt" in result["reason"]
+
+
+def test_a_workflow_that_is_not_there_is_answered(worker, cli):
+    """An unknown workflow is a result as well, not silence."""
+    code, out, _ = cli("submit", "no_such_thing", "--text", "x")
+    assert code == 1
+    assert "no_such_thing" in out
+
+
+def test_a_job_is_published_without_waiting(worker, cli, message, eventually):
+    """--no-wait prints where the job lies; the same id again is not run again."""
+    for _ in range(2):
+        code, out, _ = cli("submit", "banking_intent", "--text", message, "--job-id", "j-twice", "--no-wait", "--json")
+        assert code == 0
+        assert json.loads(out)["published_at"].startswith("jobs/")
+
+    def ended():
+        code, out, _ = cli("query", "SELECT count() AS n FROM v_jobs WHERE job_id = 'j-twice'", "--json")
+        return code == 0 and json.loads(out)["rows"][0]["n"]
+
+    assert eventually(ended) == 1
+
+
+def test_unknown_jobs_and_refused_queries(worker, cli):
+    """What the warehouse does not know or refuses is said in a line."""
+    code, _, err = cli("trace", "nobody", "--wait", "0.5")
+    assert code == 1
+    assert "nothing is on record about job 'nobody'" in err
+    code, _, err = cli("query", "SELECT nonsense FROM v_jobs")
+    assert code == 1
+    assert "nonsense" in err
+    code, _, err = cli("query", "DROP TABLE jobs")
+    assert code == 1
+    assert "readonly" in err
+
+
+def test_query_as_csv(worker, cli):
+    """CSV has a header, and NULL is not an empty field."""
+    code, out, _ = cli("query", "SELECT 1 AS one, NULL AS none, '' AS empty", "--csv")
+    assert code == 0
+    assert list(csv.reader(io.StringIO(out))) == [["one", "none", "empty"], ["1", "\\N", ""]]
+
+
+def test_a_killed_tenant_waits_and_goes_on(worker, cli, message):
+    """A kill switch takes hold at once, is on record with its reason, and nothing is lost by it."""
+    code, out, _ = cli("kill", "tenant", "stopped", "--why", "they asked for it", "--json")
+    assert code == 0
+    version = json.loads(out)["control_version"]
+    submit = ("submit", "banking_intent", "--text", message, "--tenant", "stopped", "--job-id", "j-killed")
+    code, _, err = cli(*submit, "--timeout", "2")
+    assert code == 4
+    assert "it goes on" in err
+    code, out, _ = cli("unkill", "tenant", "stopped", "--why", "enough")
+    assert code == 0
+    assert "free again" in out
+    code, out, _ = cli("trace", "j-killed", "--wait", "40", "--json")
+    assert code == 0
+    assert json.loads(out)["job"]["status"] in {"accepted", "escalated"}
+    code, out, _ = cli("query", f"SELECT who, why FROM control_log WHERE control_version = {version}", "--json")
+    assert json.loads(out)["rows"][0]["why"] == "they asked for it"
+
+
+def test_publishing_again_activates_the_same_version(worker, cli):
+    """Publish prints what is active now."""
+    code, out, _ = cli("publish", "banking_intent", "--json")
+    assert code == 0
+    published = json.loads(out)["published"]
+    assert [one["workflow"] for one in published] == ["banking_intent"]
+    assert len(published[0]["version"]) == 16
+
+
+async def test_two_hundred_waiters_share_one_client(worker, environment):
+    """Every one of many concurrent jobs gets its own answer, and a second client sees all of them go by."""
+    messages = split("unseen")[:200]
+    async with Client(settings=load_settings()) as onlooker, Client(settings=load_settings()) as client:
+        asked = [
+            client.submit("banking_intent", {"text": one.text}, wait=True, tenant="many", metadata={"n": str(n)})
+            for n, one in enumerate(messages)
+        ]
+        results = await asyncio.gather(*asked)
+        assert [result.metadata["n"] for result in results] == [str(n) for n in range(len(messages))]
+        assert {result.status for result in results} <= {"accepted", "escalated"}
+        seen = {result.job_id async for result in onlooker.results(idle_s=2) if result.tenant == "many"}
+    assert seen == {result.job_id for result in results}
+
+
+def test_the_synchronous_client(worker, message):
+    """Without an event loop: many published at once, each waited for."""
+    with SyncClient(settings=load_settings()) as client:
+        sent = [client.submit_soon("banking_intent", {"text": message}) for _ in range(20)]
+        receipts = [one.result(30) for one in sent]
+        assert len({receipt.job_id for receipt in receipts}) == 20
+        assert all(client.wait(receipt.job_id, LIMIT_S).assert_fresh().confidence for receipt in receipts)
+
+
+def test_the_demo_accounts_for_every_job(worker, cli):
+    """The demo runs on a stack that is up already, and its account adds up."""
+    code, out, err = cli("demo", "--jobs", "60", "--rate", "60", "--json")
+    said = json.loads(out)
+    assert code == 0, said["checks"]
+    assert said["ok"]
+    assert said["unaccounted"] == 0
+    assert sum(said["by_status"].values()) == 60
+    assert float(said["ways"]["always_largest"]["cost_usd"]) > 0
+    assert said["rows"]["attempts"] >= 60
