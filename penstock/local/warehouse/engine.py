@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from penstock.local.errors import LocalExtraMissingError
 from penstock.local.warehouse.directory import OwnedDirectory
-from penstock.local.warehouse.errors import EngineError, StatementRefusedError, WarehouseError, WarehouseStartError
+from penstock.local.warehouse.errors import EngineError, StatementRefusedError, WarehouseStartError
 from penstock.local.warehouse.statement import Insert, Query, parse
 
 DEFAULT_DATABASE: Final = "default"
@@ -255,6 +255,3 @@ def open_engine(data: Path, *, max_memory: int) -> tuple[OwnedDirectory, Engine]
     except BaseException:
         directory.release()
         raise
-
-
-__all__ = ["DEFAULT_DATABASE", "DEFAULT_FORMAT", "Call", "Engine", "Result", "WarehouseError", "open_engine"]

@@ -33,6 +33,7 @@ log = structlog.get_logger(__name__)
 _T = TypeVar("_T")
 
 _OK: Final = "Ok.\n"
+_READING: Final = (b"SELECT", b"WITH", b"EXPLAIN", b"(")
 _IDENTITY: Final = frozenset({"", "identity"})
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -112,8 +113,8 @@ class WarehouseServer:
             error.query_id = call.query_id
             raise
         except asyncio.CancelledError:
-            # The client has gone. What it only wanted to read nobody will read; what it wanted to write stands.
-            if not call.text[:200].lstrip().upper().startswith(b"INSERT"):
+            # The client has gone. What it only wanted to read nobody will read; what it wanted to change is done.
+            if call.read_only or call.text[:200].lstrip().upper().startswith(_READING):
                 await asyncio.to_thread(self._engine.kill, call.query_id)  # not where statements wait for a thread
             raise
         if self._settings.log_statements:

@@ -24,6 +24,7 @@ _TOKEN: Final = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 _COMMENT_EDGE: Final = re.compile(rb"/\*|\*/")
+_ESCAPE: Final = re.compile(r"\\(?:x([0-9a-fA-F]{2})|(.))", re.DOTALL)
 _BEFORE_DATA: Final = re.compile(rb"[ \t\f]*\r?\n?")
 _NOT_KEYWORDS_AFTER: Final = frozenset({b"INTO", b"TABLE", b"FUNCTION", b"."})
 
@@ -71,7 +72,7 @@ class _Token:
         if self.kind == "word":
             return self.text.decode()
         if self.kind == "name":
-            return self.text[1:-1].decode("latin-1").encode("ascii", "replace").decode("unicode_escape", "replace")
+            return _ESCAPE.sub(_unescaped, self.text[1:-1].decode("latin-1"))
         return ""
 
 
@@ -113,6 +114,10 @@ def _tokens(text: bytes) -> Iterator[_Token]:
             yield _Token(kind, found[0], at, found.end(), depth)
         depth += kind == "open"
         at = found.end()
+
+
+def _unescaped(escape: re.Match[str]) -> str:
+    return chr(int(escape[1], 16)) if escape[1] else escape[2]
 
 
 def _comment_end(text: bytes, at: int) -> int:
