@@ -18,6 +18,7 @@ class StreamsError(Exception):
       TopicMismatch     a topic is missing or has settings that break a promise
       BrokerAway        the broker does not answer
       TooManyBugs       processors raise again and again: stopped before the commit
+      RecordTooLarge    a record that the broker would refuse: its job fails instead of holding up every commit
     """
 
 
@@ -39,6 +40,10 @@ class BrokerAway(StreamsError):  # noqa: N818 -- names what is the case
 
 class TooManyBugs(StreamsError):  # noqa: N818 -- names what is the case
     """More records of one stage failed by a bug than its limit allows."""
+
+
+class RecordTooLarge(StreamsError):  # noqa: N818 -- names what is the case
+    """A stage made a record that is larger than its topic takes."""
 
 
 class Source(Protocol):

@@ -20,6 +20,9 @@ T = TypeVar("T", bound=Model)
 DAY_MS = 86_400_000
 PARTITIONS = 6
 MAX_RECORD_BYTES = 8 * 1024 * 1024
+"""What a producer may send."""
+MAX_OWN_BYTES = 12 * 1024 * 1024
+"""What stages write at most: a producer's record, or a provider's response of 8 MiB, and what stands around it."""
 _ADDRESS = re.compile(r"(.+)/(\d{1,9})/(\d{1,18})", re.ASCII)
 
 
@@ -31,7 +34,7 @@ class Settings:
     retention_ms: int = 7 * DAY_MS
     compact: bool = False
     append_time: bool = False
-    max_bytes: int = 2 * 1024 * 1024
+    max_bytes: int = MAX_OWN_BYTES
 
     def config(self) -> dict[str, str]:
         """As Kafka's topic configuration."""
@@ -101,7 +104,7 @@ VALIDATED = _flow("validated", Codec("ValidatedRecord", Envelope[Validated]), _b
 RESULTS = Topic("results", content_type=JSON)
 ESCALATIONS = Topic("escalations", Settings(retention_ms=30 * DAY_MS), JSON)
 RETRIES_10S = Topic("retries.10s")
-DEAD_LETTERS = Topic("dead-letters", Settings(retention_ms=30 * DAY_MS, max_bytes=MAX_RECORD_BYTES + 65_536))
+DEAD_LETTERS = Topic("dead-letters", Settings(retention_ms=30 * DAY_MS, max_bytes=MAX_OWN_BYTES + 65_536))
 TRACES = Topic("traces")
 CONTROL = Topic("control", Settings(partitions=1, compact=True))
 REGISTRY = Topic("registry", Settings(partitions=1, compact=True))
@@ -120,5 +123,6 @@ TOPICS: tuple[Topic, ...] = (
     CONTROL,
     REGISTRY,
 )
+MAX_BYTES = {topic.name: topic.settings.max_bytes for topic in TOPICS}
 BY_SLOT = frozenset({TRACES.name, DEAD_LETTERS.name})
 """Shared by all stages: written to the slot's partition, so that a stalled transaction stalls few."""

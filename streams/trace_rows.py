@@ -21,6 +21,9 @@ from schemas.trace import (
 from streams.records import Address
 from streams.stage import Moment
 
+MAX_TEXT = 8 * 1024 * 1024
+"""Bytes of a text that are kept: a row must fit into a record of `traces`."""
+
 OUTCOME_WORDS = {Pass: "pass", Retry: "retry", Climb: "climb", Escalate: "escalate", Reject: "reject"}
 
 
@@ -169,5 +172,6 @@ def _attempt_rows(shared: dict[str, Any], attempt: Attempt, decision: Decision) 
 
 
 def text(kind: str, content: str, at: datetime) -> PayloadEvent:
-    """A text as a content-addressed row."""
-    return PayloadEvent.made(sha256=sha256_hex(content), kind=kind, time=at, text=content)
+    """A text as a content-addressed row; its hash is that of the whole, also where the end of a huge one is left out."""
+    kept = content if len(content) <= MAX_TEXT // 4 else content.encode()[:MAX_TEXT].decode(errors="ignore")
+    return PayloadEvent.made(sha256=sha256_hex(content), kind=kind, time=at, text=kept)

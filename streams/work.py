@@ -15,12 +15,16 @@ from schemas.envelope import Envelope
 from schemas.stages import Status
 from streams.dispatch import DELAY_S, dead_letter, dispatch, failed
 from streams.header_names import DUE, RETURN_TOPIC, ROUND, header_int
-from streams.ports import TooManyBugs
+from streams.ports import RecordTooLarge, TooManyBugs
 from streams.records import Delivery, Emission
 from streams.stage import Moment, Sleep, Stage
+from streams.topics import MAX_BYTES
 from streams.wire import returning_record
 
 log = structlog.get_logger(__name__)
+
+FRAMING = 128
+"""Bytes that a record, or a header of it, needs beside its content: more than enough."""
 
 BUGS_PER_MINUTE = 50
 """More failures by bugs than this in one minute stop the process: better to stop than to divert everything."""
@@ -54,7 +58,7 @@ class StageWork:
             return dead_letter(self.stage.name, self.group, delivery, unreadable, moment)
         try:
             outcome = await self._outcome(envelope, taken_at)
-            return dispatch(self.stage, delivery, envelope, outcome, self._moment(delivery, taken_at, started))
+            return _taken(dispatch(self.stage, delivery, envelope, outcome, self._moment(delivery, taken_at, started)))
         except Exception as bug:  # the one place where a bug is caught
             self._count(bug)
             log.exception("bug", stage=self.stage.name, job_id=envelope.head.job_id, trace_id=envelope.head.trace_id)
@@ -80,6 +84,16 @@ class StageWork:
                 f"{self.stage.name}: {len(self._bugs)} records failed by a bug within a minute, the last by "
                 f"{type(bug).__name__}: {bug}. The process stops; what was in work stays uncommitted"
             ) from bug
+
+
+def _taken(emission: Emission) -> Emission:
+    """The emission, if the broker takes its records: one that it refuses would hold up the commits of every stage."""
+    for record in emission.records:
+        headers = sum(len(name) + len(value or b"") + FRAMING for name, value in record.headers)
+        size = len(record.key or b"") + len(record.value or b"") + headers + FRAMING
+        if size > MAX_BYTES[record.topic]:
+            raise RecordTooLarge(f"a record of {size} bytes for {record.topic}, which takes {MAX_BYTES[record.topic]}")
+    return emission
 
 
 def moment_of(

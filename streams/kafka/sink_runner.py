@@ -24,6 +24,7 @@ from sinks.flush import Refused, insert_part
 from sinks.port import Sink
 from sinks.progress import Gap, Position, Source
 from streams.batch import SCHEMA, TABLE
+from streams.header_names import header_text
 from streams.kafka.connection import Connection
 from streams.kafka.offsets import committed, seek
 from streams.ports import BrokerAway
@@ -131,8 +132,7 @@ class SinkRunner:
         self._next[source] = offset + 1
         raw = Raw(message.key(), message.value(), cast("Headers", tuple(message.headers() or ())))
         taken = Taken(Address(*source, offset), raw)
-        headers = {name: value.decode() for name, value in taken.raw.headers if value is not None}
-        table, fingerprint = headers.get(TABLE, ""), headers.get(SCHEMA, "")
+        table, fingerprint = header_text(raw.headers, TABLE), header_text(raw.headers, SCHEMA)
         if row_schema(table, fingerprint) is None:
             self._dead_letter(Refused(taken, f"no schema {fingerprint!r} of a table {table!r} is known here"))
             return
