@@ -2,7 +2,7 @@
 
 import logging
 import sys
-from typing import Annotated, Any, Final
+from typing import Annotated, Any, Final, TextIO, cast
 
 import structlog
 import typer
@@ -56,6 +56,18 @@ def _parts(named: str) -> tuple[str, ...]:
     return tuple(part for part in PARTS if part in chosen)
 
 
+class _StandardError:
+    """Standard error as it is when something is written: loggers are cached, and whoever embeds us may replace it."""
+
+    def write(self, text: str) -> int:
+        """Write to it."""
+        return sys.stderr.write(text)
+
+    def flush(self) -> None:
+        """Flush it."""
+        sys.stderr.flush()
+
+
 def configure_logs(level: str) -> None:
     """Log to standard error: for people on a terminal, else one JSON object a line."""
     is_terminal = sys.stderr.isatty()
@@ -70,6 +82,6 @@ def configure_logs(level: str) -> None:
             last,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _StandardError())),
         cache_logger_on_first_use=True,
     )
