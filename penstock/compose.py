@@ -3,17 +3,20 @@
 import contextlib
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penstock.settings import Settings
 from processors.bundle import read_bundle
 from processors.models import Models, load_models
 from processors.workflow import compile_workflow
 from schemas.control import Bundle, Control, ControlKind, SwitchKind
-from sinks.clickhouse import ClickHouse
 from streams.kafka.connection import Connection
 from streams.kafka.operate import publish_bundle, publish_control
-from streams.worker import utc_now
+
+if TYPE_CHECKING:
+    from sinks.clickhouse import ClickHouse
 
 
 def connection(settings: Settings) -> Connection:
@@ -29,8 +32,10 @@ def connection(settings: Settings) -> Connection:
     )
 
 
-def warehouse(settings: Settings) -> ClickHouse:
+def warehouse(settings: Settings) -> "ClickHouse":
     """How this project reaches its warehouse; nothing is connected yet."""
+    from sinks.clickhouse import ClickHouse  # noqa: PLC0415 -- its library loads slowly, and publishing jobs needs none
+
     password = settings.warehouse_password.get_secret_value() or None
     return ClickHouse(settings.warehouse_url, settings.warehouse_user, password, settings.warehouse_database)
 
@@ -95,7 +100,7 @@ def publish_workflows(settings: Settings, who: str, why: str, unless: Callable[[
             version=bundle.version,
             who=who,
             why=why,
-            at=utc_now(),
+            at=datetime.now(UTC),
         )
         publish_control(link, switch)
         published.append(bundle)

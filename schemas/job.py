@@ -10,6 +10,9 @@ from schemas.base import JsonText, Money, Record, Time, json_text, sha256_hex
 Name = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x20\x7f]+$")]
 """An identifier: 1 to 200 characters, no blanks and no control characters."""
 
+Tenant = Annotated[str, Field(min_length=1, max_length=200, pattern=r"^[^\x00-\x20\x7f/]+$")]
+"""A tenant's name: an identifier without a slash, because ids are written tenant/job_id."""
+
 WorkflowName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,62}$")]
 
 
@@ -88,7 +91,7 @@ class Job(Record):
     idempotency_key: Name | None = None
     messages: JsonText | None = None
     context: Snapshot | None = None
-    tenant: Name | None = None
+    tenant: Tenant | None = None
     user: Name | None = None
     session: Name | None = None
     segments: dict[str, str] = {}
