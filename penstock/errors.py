@@ -8,7 +8,7 @@ PenstockError
 ├── ResultsLost       an iterator over results fell too far behind
 └── ClientClosed      the client was closed, or not opened
 
-The broker's absence is `streams.ports.BrokerAway`, which `penstock.client` exports as well.
+The broker's absence is `streams.errors.BrokerAway`, which `penstock.client` exports as well.
 """
 
 
@@ -21,7 +21,7 @@ class InvalidJob(PenstockError, ValueError):  # noqa: N818 -- names what is the 
 
 
 class NotAcknowledged(PenstockError):  # noqa: N818 -- as above
-    """Whether the broker has the record is unknown (or it said no). Submitting again under the same job_id is safe."""
+    """The broker said no, or nothing: then it is unknown whether it has the record. Repeat it under the same job_id."""
 
 
 class NoResult(PenstockError, TimeoutError):  # noqa: N818 -- as above

@@ -7,8 +7,8 @@ from schemas.avro import encode_rows, rows_fingerprint
 from schemas.trace import Event
 from streams.assignment import Assignment
 from streams.commit_metadata import Position
-from streams.ports import Source
 from streams.records import Finished, Record
+from streams.source import Source
 from streams.topics import TRACES
 
 ARRAY_ROWS = 500

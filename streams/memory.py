@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from streams.assignment import Assignment
 from streams.batch import Batch
 from streams.commit_metadata import decode, encode
-from streams.ports import SlotTaken
+from streams.errors import SlotTaken
 from streams.records import Address, Delivery, Raw, Record
 from streams.topics import BY_SLOT, PARTITIONS
 

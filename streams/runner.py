@@ -4,8 +4,8 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
-from streams.ports import Source
 from streams.records import Delivery, Emission, Finished
+from streams.source import Source
 from streams.transactions import Transactions
 
 Work = Callable[[Delivery], Awaitable[Emission]]

@@ -5,8 +5,9 @@ from collections import deque
 from collections.abc import Callable
 
 from streams.batch import batch_of
-from streams.ports import Publisher, Source
+from streams.publisher import Publisher
 from streams.records import Finished
+from streams.source import Source
 
 MAX_BATCH = 1000
 """Outcomes in one transaction at most: beyond, a transaction gets longer but no cheaper per record."""

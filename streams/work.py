@@ -14,8 +14,8 @@ from schemas.base import from_millis
 from schemas.envelope import Envelope
 from schemas.stages import Status
 from streams.dispatch import DELAY_S, dead_letter, dispatch, failed
+from streams.errors import RecordTooLarge, TooManyBugs
 from streams.header_names import DUE, RETURN_TOPIC, ROUND, header_int
-from streams.ports import RecordTooLarge, TooManyBugs
 from streams.records import Delivery, Emission
 from streams.stage import Moment, Sleep, Stage
 from streams.topics import MAX_BYTES

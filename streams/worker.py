@@ -8,8 +8,9 @@ from typing import Any
 
 import structlog
 
-from streams.ports import Publisher, Source
+from streams.publisher import Publisher
 from streams.runner import Runner
+from streams.source import Source
 from streams.stage import Sleep, Stage
 from streams.topics import RETRIES_10S
 from streams.transactions import Transactions

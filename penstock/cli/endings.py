@@ -9,7 +9,7 @@ from penstock.errors import ClientClosed, InvalidJob, NoResult, NotAcknowledged,
 from penstock.settings import SettingsError
 from processors.problems import CredentialError, FilesError, ProcessorsError
 from sinks.errors import JobAmbiguous, QueryFailed, SinkError, WarehouseAway, WarehouseUnfit
-from streams.ports import BrokerAway, StreamsError
+from streams.errors import BrokerAway, StreamsError
 
 
 @dataclass(frozen=True, slots=True)

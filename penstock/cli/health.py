@@ -8,9 +8,9 @@ from penstock import compose
 from penstock.cli.session import nobody_listens, require_broker, require_warehouse
 from penstock.settings import Settings
 from sinks.errors import SinkError, WarehouseAway
+from streams.errors import StreamsError
 from streams.kafka.admin import lag
 from streams.pipeline import STAGES
-from streams.ports import StreamsError
 from streams.topics import ADMITTED, ANSWERED, JOBS, RETRIES_10S, ROUTED, TRACES, VALIDATED
 
 READS: Final = {

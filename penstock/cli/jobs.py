@@ -35,7 +35,7 @@ def submit(  # noqa: PLR0913 -- a command's options
         Path | None, typer.Option("--file", help="A file with the input as JSON; - is standard input.", allow_dash=True)
     ] = None,
     job_id: Annotated[
-        str | None, typer.Option("--job-id", help="Its identity: the same id runs once. Random by default.")
+        str | None, typer.Option("--job-id", help="Its identity, for you to choose. Random by default.")
     ] = None,
     tenant: Annotated[str | None, typer.Option("--tenant", help="On whose behalf.", show_default="default")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = True,

@@ -76,7 +76,7 @@ def require_broker(servers: str) -> None:
     Raises:
         BrokerAway: none does.
     """
-    from streams.ports import BrokerAway  # noqa: PLC0415 -- as above
+    from streams.errors import BrokerAway  # noqa: PLC0415 -- as above
 
     said = []
     for server in servers.split(","):

@@ -21,7 +21,7 @@ from penstock.errors import (
     ResultsLost,
     StaleContext,
 )
-from streams.ports import BrokerAway
+from streams.errors import BrokerAway
 
 __all__ = [
     "ESCALATED",

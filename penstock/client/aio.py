@@ -95,8 +95,8 @@ class Client:
         Args:
             workflow: What shall be done.
             input: What it shall be done with: any JSON value that the workflow's input schema allows.
-            job_id: The job's identity; random by default. Choose it to be able to repeat a submission: the same id
-                runs once. Two submissions without one are two jobs.
+            job_id: The job's identity, together with the tenant; random by default. Choose it, so that a repeated
+                submission can be recognised: two submissions without one are two jobs.
             wait: Whether to return the result instead of the receipt.
             timeout_s: Seconds to wait for the result after the acknowledgement.
             fields: Whatever else is to be said about the job.

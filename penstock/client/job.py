@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from penstock.errors import InvalidJob
 from schemas.base import json_text
 from schemas.headers import JSON, cloud_event, traceparent
-from schemas.job import Audience, Chunk, Job, Priority, Risk, Snapshot, TaskType
+from schemas.job import Audience, Chunk, Job, Risk, Snapshot, TaskType
 from streams.records import Headers
 from streams.topics import JOBS
 
@@ -24,14 +24,12 @@ class JobFields(TypedDict, total=False):
     `traceparent` is a W3C trace context to join; it travels as a header.
     """
 
-    idempotency_key: str
     messages: list[dict[str, str]]
     context: Snapshot
     tenant: str
     user: str
     session: str
     segments: dict[str, str]
-    priority: Priority | str
     risk: Risk | str
     task_type: TaskType | str
     deadline_ms: int

@@ -162,7 +162,7 @@ class Link:
         self.mailbox.close(ClientClosed("the client was closed"))
 
 
-SAFE_TO_REPEAT = "Submit it again under the same job_id: it runs once, whether or not the first record arrived"
+SAFE_TO_REPEAT = "If you submit it again, do it under the same job_id: then a second result can be told for a repeat"
 
 
 def open_link(settings: Settings | None, broker: str | None, options: Options) -> Link:

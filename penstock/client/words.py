@@ -14,5 +14,5 @@ def late_result(job_id: str, seconds: float) -> str:
     """No result came."""
     return (
         f"job {job_id} has not ended within {seconds:g} s; it goes on. Is a worker running (penstock run, penstock "
-        f"status)? See how far it came with: penstock trace {job_id}. A job_id that was used before is not run again"
+        f"status)? See how far it came with: penstock trace {job_id}"
     )

@@ -12,8 +12,8 @@ from confluent_kafka import (
 )
 from confluent_kafka.admin import ConfigResource, NewTopic, OffsetSpec, ResourceType
 
+from streams.errors import BrokerAway, TopicMismatch
 from streams.kafka.connection import Connection
-from streams.ports import BrokerAway, TopicMismatch
 from streams.topics import JOBS, TOPICS, Topic
 
 TIMEOUT_S = 15.0

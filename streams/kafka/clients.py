@@ -8,8 +8,8 @@ from typing import cast
 
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
+from streams.errors import BrokerAway
 from streams.kafka.connection import Connection
-from streams.ports import BrokerAway
 from streams.records import Address, Headers, Raw
 
 TIMEOUT_S = 15.0

@@ -8,8 +8,8 @@ from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPar
 
 from schemas.avro import Codec, Unreadable
 from schemas.control import Bundle, Control
+from streams.errors import BrokerAway
 from streams.kafka.connection import Connection
-from streams.ports import BrokerAway
 from streams.topics import CONTROL, REGISTRY
 
 log = structlog.get_logger(__name__)

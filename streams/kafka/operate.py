@@ -4,8 +4,8 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from schemas.avro import Codec
 from schemas.control import Bundle, Control
+from streams.errors import BrokerAway
 from streams.kafka.connection import Connection
-from streams.ports import BrokerAway
 from streams.topics import CONTROL, REGISTRY
 
 

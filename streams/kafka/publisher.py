@@ -13,11 +13,11 @@ from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from streams.batch import Batch, Commit
 from streams.commit_metadata import encode
+from streams.errors import SlotTaken
 from streams.kafka.connection import Connection
 from streams.kafka.offsets import committed
 from streams.kafka.patience import Hung, Patience
 from streams.kafka.source import KafkaSource
-from streams.ports import SlotTaken
 from streams.records import Record
 from streams.topics import BY_SLOT, PARTITIONS
 

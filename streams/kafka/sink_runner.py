@@ -24,10 +24,10 @@ from sinks.flush import Refused, insert_part
 from sinks.port import Sink
 from sinks.progress import Gap, Position, Source
 from streams.batch import SCHEMA, TABLE
+from streams.errors import BrokerAway
 from streams.header_names import header_text
 from streams.kafka.connection import Connection
 from streams.kafka.offsets import committed, seek
-from streams.ports import BrokerAway
 from streams.records import Address, Headers, Raw
 from streams.topics import TRACES
 from streams.wire import unstorable_record

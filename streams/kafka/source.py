@@ -14,9 +14,9 @@ from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, 
 
 from streams.assignment import Assignment
 from streams.commit_metadata import ForeignMetadata, Position, decode
+from streams.errors import PositionLost, StreamsError
 from streams.kafka.connection import Connection
 from streams.kafka.offsets import committed, seek
-from streams.ports import PositionLost, StreamsError
 from streams.records import Address, Delivery, Headers, Raw
 
 log = structlog.get_logger(__name__)

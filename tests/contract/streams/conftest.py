@@ -14,8 +14,9 @@ from streams.kafka.connection import Connection
 from streams.kafka.publisher import KafkaPublisher
 from streams.kafka.source import KafkaSource
 from streams.memory import MemoryBroker, MemoryPublisher, MemorySource
-from streams.ports import Publisher, Source
+from streams.publisher import Publisher
 from streams.records import Raw, Record
+from streams.source import Source
 from streams.topics import Topic
 
 TOPICS = (Topic("in"), Topic("out"))

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from streams.batch import batch_of
-from streams.ports import SlotTaken
+from streams.errors import SlotTaken
 from streams.records import Delivery, Emission, Finished, Record
 
 

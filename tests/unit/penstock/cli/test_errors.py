@@ -11,7 +11,7 @@ from penstock.local.errors import PortTakenError
 from penstock.settings import SettingsError
 from processors.problems import CredentialError, Problem, WorkflowError
 from sinks.errors import JobAmbiguous, MigrationError, QueryFailed, WarehouseAway, WarehouseUnfit
-from streams.ports import BrokerAway, SlotTaken, TooManyBugs
+from streams.errors import BrokerAway, SlotTaken, TooManyBugs
 
 
 @pytest.mark.parametrize(
