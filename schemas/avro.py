@@ -110,13 +110,14 @@ class Codec(Generic[T]):
                 fields = fastavro.schemaless_reader(source, self._schema, None)
             else:
                 fields = fastavro.schemaless_reader(source, writer, self._schema)
-            if (left := len(data) - source.tell()) > 0:
-                raise ValueError(f"{left} bytes follow the value: one record holds one object")
-            return self.model.model_validate(fields)
+            value = self.model.model_validate(fields)
         except ValidationError as error:
             raise Unreadable(f"{self.name}: {error.errors()[0]['loc']}: {error.errors()[0]['msg']}") from error
         except Exception as error:  # fastavro raises whatever the bytes provoke
             raise Unreadable(f"{self.name}: the Avro body is broken ({type(error).__name__}: {error})") from error
+        if (left := len(data) - source.tell()) > 0:
+            raise Unreadable(f"{self.name}: {left} bytes follow the value; one record holds one object")
+        return value
 
 
 def encode_rows(name: str, rows: Sequence[Record]) -> bytes:

@@ -172,6 +172,6 @@ def _attempt_rows(shared: dict[str, Any], attempt: Attempt, decision: Decision) 
 
 
 def text(kind: str, content: str, at: datetime) -> PayloadEvent:
-    """A text as a content-addressed row; its hash is that of the whole, also where the end of a huge one is left out."""
+    """A text as a content-addressed row; its hash is that of the whole, also where a huge one is cut off."""
     kept = content if len(content) <= MAX_TEXT // 4 else content.encode()[:MAX_TEXT].decode(errors="ignore")
     return PayloadEvent.made(sha256=sha256_hex(content), kind=kind, time=at, text=kept)
