@@ -85,7 +85,7 @@ def _ways(report: Report) -> Group:
         cost = (usd(way.cost_usd), usd(way.cost_per_accepted_usd))
         table.add_row(escape(way.name), str(way.accepted), _share(way.accuracy), *cost, ms(way.p50_ms), ms(way.p95_ms))
     share = _share(report.largest_right_on_accepted)
-    table.add_row("  where Penstock accepts", str(report.penstock.accepted), share, style="dim")
+    table.add_row("  where ours accepts", str(report.penstock.accepted), share, style="dim")
     return Group(table, f"[dim]{_verdict(report.penstock, report.largest)}[/]")
 
 
@@ -95,9 +95,9 @@ def _verdict(ours: Way, theirs: Way) -> str:
     saved = 1 - ours.cost_per_accepted_usd / theirs.cost_per_accepted_usd
     word = "less" if saved >= 0 else "more"
     return (
-        f"An accepted answer costs {abs(saved):.0%} {word}, failed calls, climbs and handed-over jobs included.\n"
-        "Every valid answer of the large model counts as accepted: nothing gates it. Times: from publishing to the\n"
-        "result, beside the bare call. Prices are those of models.toml (made up for the local models)."
+        f"An accepted answer costs {abs(saved):.0%} {word}, failed calls, climbs and handed-over jobs included "
+        "(people's time is not). Every valid answer of the large model counts as accepted: nothing gates it. "
+        "Times: from publishing to the result, beside the bare call. Prices: models.toml (for local models, made up)."
     )
 
 

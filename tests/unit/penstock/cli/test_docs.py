@@ -61,7 +61,9 @@ def test_the_client_offers_no_field_that_a_job_lacks():
     assert set(JobFields.__annotations__) - {"traceparent"} <= set(Job.model_fields)
 
 
-@pytest.mark.parametrize("status", [Status.ACCEPTED, Status.REJECTED, Status.FAILED, Status.EXPIRED, Status.OVER_BUDGET])
+@pytest.mark.parametrize(
+    "status", [Status.ACCEPTED, Status.REJECTED, Status.FAILED, Status.EXPIRED, Status.OVER_BUDGET]
+)
 def test_statuses_are_described(publish, status):
     """A consumer can look up how a job may end."""
     assert f"`{status.value}`" in publish
