@@ -71,7 +71,7 @@ class _StandardError:
 def configure_logs(level: str) -> None:
     """Log to standard error: for people on a terminal, else one JSON object a line."""
     is_terminal = sys.stderr.isatty()
-    last: Any = structlog.dev.ConsoleRenderer() if is_terminal else structlog.processors.JSONRenderer()
+    last: Any = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback) if is_terminal else structlog.processors.JSONRenderer()
     before = [] if is_terminal else [structlog.processors.dict_tracebacks]
     structlog.configure(
         processors=[

@@ -1,0 +1,96 @@
+"""The map of the flow: every topic is read, every stage leads on, and a wrong wire is a type error."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+from streams.pipeline import STAGES, Processors, pipeline
+from streams.stage import Rejects
+from streams.topics import (
+    ADMITTED,
+    BY_SLOT,
+    CONTROL,
+    DEAD_LETTERS,
+    ESCALATIONS,
+    JOBS,
+    REGISTRY,
+    RESULTS,
+    RETRIES_10S,
+    TOPICS,
+    TRACES,
+)
+
+ROOT = Path(__file__).parents[2]
+MAP = pipeline(Processors(*[None] * 5), dict.fromkeys(STAGES, 1))
+
+READ_BESIDE_THE_MAP = {
+    RETRIES_10S: "the delays of every worker put its records back",
+    TRACES: "the sink",
+    CONTROL: "the follower of every process",
+    REGISTRY: "the follower of every process",
+}
+FOR_PEOPLE = {RESULTS, ESCALATIONS, DEAD_LETTERS}
+
+
+def test_every_topic_is_read_by_something_or_meant_for_people():
+    """No topic is written in vain, and none is read that does not exist."""
+    by_stages = {stage.reads for stage in MAP}
+    assert by_stages | READ_BESIDE_THE_MAP.keys() | FOR_PEOPLE == set(TOPICS)
+    assert not by_stages & READ_BESIDE_THE_MAP.keys()
+
+
+def test_the_stages_stand_in_the_order_of_the_flow():
+    """What a stage passes on is what the next one reads; the last one's pass ends the job."""
+    assert tuple(stage.name for stage in MAP) == STAGES
+    assert [stage.passes for stage in MAP] == [*(stage.reads for stage in MAP[1:]), None]
+    assert MAP[0].reads is JOBS
+
+
+def test_rejections_before_inference_are_ended_by_routing():
+    """Intake alone hands its rejections on, to the stage that reads the next topic."""
+    assert [stage.name for stage in MAP if stage.rejects is Rejects.THROUGH_ROUTING] == ["intake"]
+    assert MAP[1].reads is ADMITTED
+
+
+def test_topics_differ_and_their_names_are_kafka_s():
+    """Names are distinct also to Kafka's metrics, where a dot and an underscore are one."""
+    names = [topic.name for topic in TOPICS]
+    assert len({name.replace(".", "_") for name in names}) == len(names)
+    assert set(names) >= BY_SLOT
+
+
+def test_a_dead_letter_fits_wherever_its_record_lay():
+    """The dead letters' topic takes every record that another topic takes, and the headers that say why."""
+    assert all(
+        topic.settings.max_bytes + 65_536 <= DEAD_LETTERS.settings.max_bytes
+        for topic in TOPICS[:-1]
+        if topic is not DEAD_LETTERS
+    )
+
+
+WIRES = """
+from processors.outcome import Processor
+from schemas.stages import Admitted, Routed
+from streams.stage import Stage
+from streams.topics import ADMITTED, JOBS, ROUTED
+
+def wire(run: "Processor[Admitted, Routed]") -> None:
+    Stage("routing", ADMITTED, run, ROUTED, 1)
+    Stage("routing", JOBS, run, ROUTED, 1)
+    Stage("routing", ADMITTED, run, JOBS, 1)
+"""
+
+
+def test_a_stage_wired_to_the_wrong_topic_is_a_type_error(tmp_path):
+    """Topics are typed by what they hold, so the type checker proves the map: only the right wire passes."""
+    (tmp_path / "wires.py").write_text(WIRES)
+    checked = subprocess.run(
+        (sys.executable, "-m", "mypy", str(tmp_path / "wires.py")),
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    errors = re.findall(r"wires\.py:(\d+): error: (Argument 3 to \"Stage\")?", checked.stdout)
+    assert errors == [("9", 'Argument 3 to "Stage"'), ("10", 'Argument 3 to "Stage"')], checked.stdout + checked.stderr
