@@ -71,8 +71,14 @@ class _StandardError:
 def configure_logs(level: str) -> None:
     """Log to standard error: for people on a terminal, else one JSON object a line."""
     is_terminal = sys.stderr.isatty()
-    last: Any = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback) if is_terminal else structlog.processors.JSONRenderer()
-    before = [] if is_terminal else [structlog.processors.dict_tracebacks]
+    last: Any = (
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+        if is_terminal
+        else structlog.processors.JSONRenderer()
+    )
+    # Without local variables: they hold what people wrote.
+    plain = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
+    before = [] if is_terminal else [plain]
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,
