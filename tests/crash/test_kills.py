@@ -1,0 +1,84 @@
+"""What kill -9 and SIGTERM leave behind, on real Kafka, seen by bare clients and in the model server's own log."""
+
+import pytest
+from lab.children import wait_for
+from lab.collecting import collect, wait_for_rows
+from lab.evidence import broken
+
+from streams.pipeline import STAGES
+from streams.worker import DRAIN_S
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+
+SLOW_MS = 1_000
+QUICK_MS = 20
+OPEN_CALLS = 50
+
+
+def until_calls_are_open(site, *alive):
+    """Wait until the model server is at work on many calls at once."""
+    wait_for(lambda: site.models.open_calls() >= OPEN_CALLS, f"{OPEN_CALLS} open calls", alive=alive)
+
+
+@pytest.mark.parametrize(
+    ("jobs", "victim", "others", "kills"),
+    [
+        pytest.param(1_500, (), (), 1, id="the only process"),
+        pytest.param(800, (), (), 3, id="the only process, three times"),
+        pytest.param(
+            800, ("inference",), ("intake", "routing", "validation", "grading", "sink"), 1, id="inference alone"
+        ),
+    ],
+)
+def test_no_job_is_lost_or_ended_twice_by_kill_9(site, jobs, victim, others, kills):
+    """Jobs end once each, and only calls that were open at a kill are made again."""
+    site.models.set_latency(SLOW_MS)
+    rest = (site.start(*others),) if others else ()
+    worker = site.start(*victim)
+    published = site.publish(jobs)
+    dead = []
+    for _ in range(kills):
+        until_calls_are_open(site, worker, *rest)
+        dead.append(worker.kill())
+        worker = site.start(*victim)
+    site.models.set_latency(QUICK_MS)
+    site.wait_for_ends(jobs, alive=(worker, *rest))
+    assert not broken(collect(site, published, dead, alive=(worker, *rest)))
+    assert not wait_for_rows(site, alive=(worker, *rest))
+
+
+def test_sigterm_finishes_what_is_in_flight(site):
+    """A worker told to end calls nobody twice, ends with 0 in time, and its successor goes on where it stopped."""
+    site.models.set_latency(SLOW_MS)
+    worker = site.start()
+    published = site.publish(500)
+    until_calls_are_open(site, worker)
+    assert worker.terminate(DRAIN_S) == 0
+    site.models.set_latency(QUICK_MS)
+    successor = site.start()
+    site.wait_for_ends(len(published), alive=(successor,))
+    seen = collect(site, published, alive=(successor,))
+    assert not broken(seen)
+    assert {attempt: len(calls) for attempt, calls in seen.calls.items()} == dict(seen.attempts)
+
+
+@pytest.mark.parametrize("during_insert", [False, True], ids=["between inserts", "during an insert"])
+def test_no_row_is_lost_or_doubled_by_kill_9_of_the_sink(site, stack, during_insert):
+    """What the stages traced is in the warehouse, each row once, although the sink died on the way."""
+    site.models.set_latency(QUICK_MS)
+    stages = site.start(*STAGES)
+    sink = site.start("sink")
+    published = site.publish(600)
+    wait_for(lambda: site.rows("jobs") >= 100, "some rows of jobs", alive=(stages, sink))
+    if during_insert:
+        with stack.paused("warehouse"):  # the sink's insert waits for an answer that never comes
+            site.wait_for_ends(len(published), alive=(stages, sink))
+            sink.kill()
+    else:
+        sink.kill()
+        site.wait_for_ends(len(published), alive=(stages,))
+    sink = site.start("sink")
+    seen = collect(site, published, alive=(stages, sink))
+    assert not broken(seen)
+    assert stages.terminate(DRAIN_S) == 0
+    assert not wait_for_rows(site, alive=(sink,))
