@@ -1,6 +1,7 @@
 """The composition root, second half: one process's stages and sink, from the slot to the last commit."""
 
 import asyncio
+import gc
 import getpass
 import random
 import signal
@@ -87,6 +88,7 @@ class Process:
         try:
             await asyncio.to_thread(follower.start)
             await asyncio.to_thread(self._activate_missing)
+            _settle_memory()
             # 5. stages and sink
             await self._run_parts(slot, sink, providers, on_ready)
         finally:
@@ -159,6 +161,17 @@ class Process:
     def _member(self, slot: Slot, part: str) -> str:
         """A stable name in the part's consumer group: a restart in the same slot takes over at once."""
         return f"{self.settings.instance}.{self._name}.{slot.number}.{part}"
+
+
+def _settle_memory() -> None:
+    """Take what start-up made out of the garbage collector's sight, and let it look less often.
+
+    Records hold no cycles, so most of what it did was to walk over envelopes in flight: 12 % of the CPU (measured in
+    alternating runs, 256 in flight: 7.0 against 6.2 ms a job on two busy cores).
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(100_000, 50, 100)
 
 
 def _in_thread(sink: SinkRunner, ended: asyncio.Future[None]) -> threading.Thread:

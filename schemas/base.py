@@ -1,5 +1,6 @@
 """What every wire model shares: frozen, closed to unknown fields, finite numbers; JSON text and money as types."""
 
+import functools
 import hashlib
 import json
 from datetime import UTC, datetime
@@ -42,10 +43,16 @@ class Record(BaseModel):
         """
         record = cls.__new__(cls)
         object.__setattr__(record, "__dict__", fields)
-        object.__setattr__(record, "__pydantic_fields_set__", set(fields))
+        object.__setattr__(record, "__pydantic_fields_set__", _all_fields(cls))
         object.__setattr__(record, "__pydantic_extra__", None)
         object.__setattr__(record, "__pydantic_private__", None)
         return record
+
+
+@functools.cache
+def _all_fields(model: type[Record]) -> set[str]:
+    """The names of a model's fields: one set for all its records, which nothing changes (a copy has its own)."""
+    return set(model.model_fields)
 
 
 def money(amount: Decimal) -> Decimal:

@@ -24,9 +24,9 @@ def until_calls_are_open(site, *alive):
     ("jobs", "victim", "others", "kills"),
     [
         pytest.param(1_500, (), (), 1, id="the only process"),
-        pytest.param(800, (), (), 3, id="the only process, three times"),
+        pytest.param(600, (), (), 3, id="the only process, three times"),
         pytest.param(
-            800, ("inference",), ("intake", "routing", "validation", "grading", "sink"), 1, id="inference alone"
+            500, ("inference",), ("intake", "routing", "validation", "grading", "sink"), 1, id="inference alone"
         ),
     ],
 )
@@ -51,7 +51,7 @@ def test_sigterm_finishes_what_is_in_flight(site):
     """A worker told to end calls nobody twice, ends with 0 in time, and its successor goes on where it stopped."""
     site.models.set_latency(SLOW_MS)
     worker = site.start()
-    published = site.publish(500)
+    published = site.publish(300)
     until_calls_are_open(site, worker)
     assert worker.terminate(DRAIN_S) == 0
     site.models.set_latency(QUICK_MS)
@@ -68,7 +68,7 @@ def test_no_row_is_lost_or_doubled_by_kill_9_of_the_sink(site, stack, during_ins
     site.models.set_latency(QUICK_MS)
     stages = site.start(*STAGES)
     sink = site.start("sink")
-    published = site.publish(600)
+    published = site.publish(400)
     wait_for(lambda: site.rows("jobs") >= 100, "some rows of jobs", alive=(stages, sink))
     if during_insert:
         with stack.paused("warehouse"):  # the sink's insert waits for an answer that never comes
