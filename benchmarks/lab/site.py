@@ -8,7 +8,7 @@ from typing import Any, Final
 import orjson
 from confluent_kafka import Producer
 
-from lab.children import Child, module, wait_for
+from lab.children import Child, LabError, module, wait_for
 from lab.model_server import ModelServer
 from lab.reading import Ends, read_all
 from penstock.compose import warehouse
@@ -82,8 +82,15 @@ class Site:
         return ids
 
     def wait_for_ends(self, count: int, limit_s: float = 120.0, alive: tuple[Child, ...] = ()) -> None:
-        """Wait until so many ends (results, escalations) are committed."""
-        wait_for(lambda: self.ends.read() >= count, f"{count} ends, found {self.ends.count}", limit_s, alive)
+        """Wait until so many ends (results, escalations) are committed.
+
+        Raises:
+            LabError: they are not after `limit_s` seconds, or one of `alive` ends first.
+        """
+        try:
+            wait_for(lambda: self.ends.read() >= count, f"{count} ends", limit_s, alive)
+        except LabError as error:
+            raise LabError(f"{self.ends.count} of {count} jobs have ended: {error}") from error
 
     def ask(self, sql: str) -> list[tuple[Any, ...]]:
         """Ask the site's warehouse."""

@@ -1,10 +1,13 @@
 """Committed offsets with their metadata, read so that an open transaction is waited for (EXACTLY_ONCE.md 3.3)."""
 
+import threading
 import time
 from collections.abc import Sequence
 
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, OffsetSpec
+
+AGAIN_S = 0.2
 
 
 def committed(
@@ -22,6 +25,33 @@ def committed(
         if partition.error is not None:
             raise KafkaException(partition.error)
     return {(p.topic, p.partition): (p.offset, p.metadata) for p in answer.topic_partitions}
+
+
+def assign_paused(
+    consumer: Consumer, admin: AdminClient, partitions: Sequence[TopicPartition], give_up: threading.Event
+) -> dict[tuple[str, int], int]:
+    """Assign partitions, paused, until a seek says where to begin; returns where their logs start, none if given up.
+
+    They are assigned at an offset that exists, never at a logical one such as the end. That one librdkafka would look
+    up; pause and seek make the answer outdated, so it asks again half a second later and then moves to the end although
+    a seek has come in between: what was written until then is skipped in silence.
+    """
+    while not give_up.is_set():
+        try:
+            starts = _starts(admin, partitions)
+        except KafkaException:  # no leader yet, or it is away
+            give_up.wait(AGAIN_S)
+        else:
+            consumer.incremental_assign([TopicPartition(*place, offset) for place, offset in starts.items()])
+            consumer.pause(list(partitions))
+            return starts
+    return {}
+
+
+def _starts(admin: AdminClient, partitions: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
+    wanted = {TopicPartition(p.topic, p.partition): OffsetSpec.earliest() for p in partitions}
+    futures = admin.list_offsets(wanted, request_timeout=5.0)
+    return {(place.topic, place.partition): future.result().offset for place, future in futures.items()}
 
 
 def seek(consumer: Consumer, partition: TopicPartition) -> None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 import structlog
-from confluent_kafka import OFFSET_END, Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
 
 from schemas.avro import encode_rows, row_schema, rows_fingerprint
 from schemas.control import Control
@@ -27,7 +27,7 @@ from streams.batch import SCHEMA, TABLE
 from streams.errors import BrokerAway
 from streams.header_names import header_text
 from streams.kafka.connection import Connection
-from streams.kafka.offsets import committed, seek
+from streams.kafka.offsets import assign_paused, committed, seek
 from streams.records import Address, Headers, Raw
 from streams.topics import TRACES
 from streams.wire import unstorable_record
@@ -218,9 +218,8 @@ class SinkRunner:
     # --- where to start ----------------------------------------------------------------------------------------------
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Partitions start paused at their end until it is known how far their rows reach."""
-        consumer.incremental_assign([TopicPartition(p.topic, p.partition, OFFSET_END) for p in partitions])
-        consumer.pause(partitions)
+        """Partitions start paused until it is known how far their rows reach."""
+        assign_paused(consumer, self._admin, partitions, self._stop)
         self._unplaced.extend(partitions)
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:

@@ -10,13 +10,13 @@ from concurrent.futures import Future
 from typing import Any, cast
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, OFFSET_END, Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from streams.assignment import Assignment
 from streams.commit_metadata import ForeignMetadata, Position, decode
 from streams.errors import PositionLost, StreamsError
 from streams.kafka.connection import Connection
-from streams.kafka.offsets import committed, seek
+from streams.kafka.offsets import assign_paused, committed, seek
 from streams.records import Address, Delivery, Headers, Raw
 
 log = structlog.get_logger(__name__)
@@ -192,18 +192,17 @@ class KafkaSource:
     # --- assignments -------------------------------------------------------------------------------------------------
 
     def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Partitions start paused at their end; where to read from is asked off this thread, until it is known."""
+        """Partitions start paused; where to read from is asked off this thread, until it is known."""
         self.metadata = consumer.consumer_group_metadata()
         if not partitions:
             return
         new = [Assignment(self._connection.name_of(p.topic), p.partition) for p in partitions]
-        consumer.incremental_assign([TopicPartition(p.topic, p.partition, OFFSET_END) for p in partitions])
-        consumer.pause(partitions)
+        starts = assign_paused(consumer, self._admin, partitions, self._closed)
         for partition, assignment in zip(partitions, new, strict=True):
             self._assignments[partition.topic, partition.partition] = assignment
-        threading.Thread(target=self._locate, args=(new,), name=f"{self.group}-positions", daemon=True).start()
+        threading.Thread(target=self._locate, args=(new, starts), name=f"{self.group}-positions", daemon=True).start()
 
-    def _locate(self, assignments: list[Assignment]) -> None:
+    def _locate(self, assignments: list[Assignment], starts: dict[Key, int]) -> None:
         """Ask for the committed positions until the broker answers: while a transaction holds them, it does not."""
         partitions = [self._partition(assignment) for assignment in assignments]
         while not self._closed.is_set():
@@ -213,21 +212,26 @@ class KafkaSource:
                 log.info("positions not answered yet", group=self.group, error=str(error.args[0]))
                 self._closed.wait(0.2)
             else:
-                self._commands.put(functools.partial(self._begin, assignments=assignments, found=found))
+                self._commands.put(functools.partial(self._begin, assignments=assignments, starts=starts, found=found))
                 self._wake.set()
                 return
 
     def _begin(
-        self, consumer: Consumer, assignments: list[Assignment], found: dict[Key, tuple[int, str | None]]
+        self,
+        consumer: Consumer,
+        assignments: list[Assignment],
+        starts: dict[Key, int],
+        found: dict[Key, tuple[int, str | None]],
     ) -> None:
         for assignment in assignments:
             if not assignment.live:
                 continue
             partition = self._partition(assignment)
-            offset, metadata = found.get((partition.topic, partition.partition), (-1, None))
+            key = (partition.topic, partition.partition)
+            offset, metadata = found.get(key, (-1, None))
             if offset >= 0:
                 assignment.restore(self._restored(partition, offset, metadata))
-            partition.offset = offset if offset >= 0 else OFFSET_BEGINNING
+            partition.offset = offset if offset >= 0 else starts[key]
             seek(consumer, partition)
             consumer.resume([partition])
 
