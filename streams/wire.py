@@ -7,11 +7,24 @@ from schemas.base import Record as Model
 from schemas.envelope import Envelope
 from schemas.headers import cloud_event
 from schemas.side import DeadLetter
-from streams.header_names import DUE, FIRST_SEEN, ORIGIN, RETURN_TOPIC, ROUND, header_int
+from streams.header_names import DUE, FIRST_SEEN, ORIGIN, RETURN_TOPIC, ROUND, header_int, header_text
 from streams.records import Address, Delivery, Headers, Raw, Record
-from streams.topics import DEAD_LETTERS, RETRIES_10S, FlowTopic
+from streams.topics import (
+    ADMITTED,
+    ANSWERED,
+    DEAD_LETTERS,
+    JOBS,
+    RETRIES_10S,
+    ROUTED,
+    VALIDATED,
+    FlowTopic,
+)
 
 T = TypeVar("T", bound=Model)
+
+
+RETURNS = frozenset(topic.name for topic in (JOBS, ADMITTED, ROUTED, ANSWERED, VALIDATED))
+"""Where a waiting record may go back to."""
 
 
 def flow_record(topic: FlowTopic[T], envelope: Envelope[T], at: datetime) -> Record:
@@ -46,12 +59,12 @@ def waiting_record(returns_to: str, back: Raw, delivery: Delivery, due: datetime
 
 
 def returning_record(delivery: Delivery) -> Record | None:
-    """The record that a waiting one becomes when it is due; None if it does not say where it belongs."""
-    topic = next((value for name, value in delivery.raw.headers if name == RETURN_TOPIC), None)
-    if topic is None:
+    """The record that a waiting one becomes when it is due; None if it names no topic that stages read."""
+    topic = header_text(delivery.raw.headers, RETURN_TOPIC)
+    if topic not in RETURNS:
         return None
     headers = tuple(pair for pair in delivery.raw.headers if pair[0] not in {RETURN_TOPIC, DUE})
-    return Record(topic.decode(), delivery.raw.key, delivery.raw.value, headers)
+    return Record(topic, delivery.raw.key, delivery.raw.value, headers)
 
 
 def unstorable_record(address: Address, raw: Raw, group: str, reason: str) -> Record:

@@ -5,15 +5,16 @@ import functools
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from enum import Enum, auto
-from typing import cast
+from typing import Any, cast
 
 import structlog
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
 from streams.batch import Batch, Commit
 from streams.commit_metadata import encode
-from streams.errors import SlotTaken
+from streams.errors import BrokerAway, SlotTaken
 from streams.kafka.connection import Connection
 from streams.kafka.offsets import committed
 from streams.kafka.patience import Hung, Patience
@@ -24,7 +25,18 @@ from streams.topics import BY_SLOT, PARTITIONS
 log = structlog.get_logger(__name__)
 
 TIMEOUT_S = 30.0
+AGAIN_S = 0.05
+"""Seconds before an aborted transaction is tried again."""
 PARTITION_BY_KEY = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Offsets:
+    """What one group commits, and the metadata that fences it, as they were when the batch was taken."""
+
+    source: KafkaSource
+    metadata: Any
+    partitions: list[TopicPartition]
 
 
 class _End(Enum):
@@ -72,16 +84,31 @@ class KafkaPublisher:
     def _open(self) -> None:
         self._producer = self._connection.transactional_producer(self._transactional_id)
         self._patience = Patience("offsets")
-        self._producer.init_transactions(TIMEOUT_S)
+        self._take_slot(self._producer)
         self._opened_at = time.monotonic()
+
+    def _take_slot(self, producer: Producer) -> None:
+        while True:
+            try:
+                return producer.init_transactions(TIMEOUT_S)
+            except KafkaException as failure:
+                error = failure.args[0]
+                if not error.retriable() or self._closed.is_set():
+                    raise BrokerAway(f"{self._transactional_id} can't be opened: {error.str()}") from failure
+                log.warning("slot asked for again", error=error.str(), id=self._transactional_id)
 
     def _commit(self, batch: Batch) -> None:
         while not self._closed.is_set():
             with self._fence:
+                # Before asking what is owned: a loss afterwards is refused as an old generation.
+                metadata = {commit.source: cast("KafkaSource", commit.source).metadata for commit in batch.commits}
                 owned = batch.owned()
                 if not owned.finished:
                     return
-                offsets = [(cast("KafkaSource", commit.source), self._offsets(commit)) for commit in owned.commits]
+                offsets = [
+                    Offsets(cast("KafkaSource", commit.source), metadata[commit.source], self._offsets(commit))
+                    for commit in owned.commits
+                ]
                 end = self._transact(owned.records(), offsets)
             if end is _End.COMMITTED:
                 return
@@ -89,10 +116,11 @@ class KafkaPublisher:
                 self._reopen(end)
                 if self._was_committed(offsets):
                     return
-            for source, _ in offsets:
-                source.refresh_metadata()
+            for one in offsets:
+                one.source.refresh_metadata()
+            self._closed.wait(AGAIN_S)
 
-    def _transact(self, records: list[Record], offsets: list[tuple[KafkaSource, list[TopicPartition]]]) -> _End:
+    def _transact(self, records: list[Record], offsets: list[Offsets]) -> _End:
         """One transaction. The order is the guarantee (EXACTLY_ONCE.md 1.2)."""
         producer = self._producer
         assert producer is not None, "commit before open"
@@ -104,8 +132,8 @@ class KafkaPublisher:
             # 3. flush: without it, adding offsets meets CONCURRENT_TRANSACTIONS and a backoff
             producer.flush(TIMEOUT_S)
             # 4. the offsets of each group, fenced by its metadata
-            for source, partitions in offsets:
-                send = functools.partial(producer.send_offsets_to_transaction, partitions, source.metadata, TIMEOUT_S)
+            for one in offsets:
+                send = functools.partial(producer.send_offsets_to_transaction, one.partitions, one.metadata, TIMEOUT_S)
                 self._patience.call(send, self._connection.transaction_timeout_ms / 1000)
             # 5. commit
             self._commit_until_answered(producer)
@@ -144,6 +172,8 @@ class KafkaPublisher:
         error = failure.args[0]
         log.warning("transaction failed", error=error.str(), fatal=error.fatal(), id=self._transactional_id)
         while not error.fatal():
+            if self._closed.is_set():
+                return _End.ABORTED
             try:
                 producer.abort_transaction(TIMEOUT_S)
             except KafkaException as again:
@@ -164,11 +194,11 @@ class KafkaPublisher:
             )
         self._open()
 
-    def _was_committed(self, offsets: list[tuple[KafkaSource, list[TopicPartition]]]) -> bool:
+    def _was_committed(self, offsets: list[Offsets]) -> bool:
         """Whether the transaction took place: it is atomic, and each one moves the metadata of what it touches."""
-        for source, partitions in offsets:
-            found = self._stable(source, partitions)
-            for partition in partitions:
+        for one in offsets:
+            found = self._stable(one.source, one.partitions)
+            for partition in one.partitions:
                 if found.get((partition.topic, partition.partition)) == (partition.offset, partition.metadata):
                     return True
         return False

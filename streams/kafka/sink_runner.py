@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeVar, cast
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.avro import encode_rows, row_schema, rows_fingerprint
 from schemas.control import Control
@@ -69,6 +69,7 @@ class SinkRunner:
     _next: dict[Source, int] = field(default_factory=dict)
     _unplaced: list[TopicPartition] = field(default_factory=list)
     _control: list[ControlEvent] = field(default_factory=list)
+    _undelivered: list[str] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def stop(self) -> None:
@@ -120,9 +121,21 @@ class SinkRunner:
             if message.error() is None:
                 self._take(message)
             else:
-                log.warning("consumer error", group=self._group, error=str(message.error()))
+                self._recover(consumer, message)
         if self._batch.due(self.clock()) or self._control:
             self._flush(consumer)
+
+    def _recover(self, consumer: Consumer, message: Message) -> None:
+        """A position that is gone from the log is found anew, with a gap on record; a fatal error ends the sink."""
+        error = message.error()
+        assert error is not None
+        if error.fatal():
+            raise BrokerAway(f"the sink can't go on: {error.str()}")
+        log.warning("consumer error", group=self._group, error=error.str())
+        place = TopicPartition(self._traces, message.partition() or 0)
+        if error.code() == KafkaError._AUTO_OFFSET_RESET and place not in self._unplaced:  # noqa: SLF001
+            consumer.pause([place])
+            self._unplaced.append(place)
 
     def _take(self, message: Message) -> None:
         source = Source(self._traces, message.partition() or 0)
@@ -149,7 +162,8 @@ class SinkRunner:
             for refused in self._insist(consumer, functools.partial(self._insert, part)):
                 self._dead_letter(refused)
         self._insist(consumer, self._insert_control)
-        self._letters.flush(TIMEOUT_S)
+        if self._letters.flush(TIMEOUT_S) or self._undelivered:
+            raise BrokerAway(f"dead letters were not acknowledged: {self._undelivered[:1] or 'no answer'}")
         # 2. how far they reach
         positions = [Position(*source, next_offset) for source, next_offset in self._next.items()]
         self._insist(consumer, functools.partial(self.sink.set_progress, positions))
@@ -212,8 +226,16 @@ class SinkRunner:
         log.error("rows refused", address=str(address), error=refused.reason)
         record = unstorable_record(address, raw, self._group, refused.reason)
         self._letters.produce(
-            self.connection.topic(record.topic), record.value, record.key, headers=cast("Any", list(record.headers))
+            self.connection.topic(record.topic),
+            record.value,
+            record.key,
+            headers=cast("Any", list(record.headers)),
+            on_delivery=self._told,
         )
+
+    def _told(self, error: KafkaError | None, _: Message) -> None:
+        if error is not None:
+            self._undelivered.append(error.str())
 
     # --- where to start ----------------------------------------------------------------------------------------------
 
@@ -237,13 +259,13 @@ class SinkRunner:
         noted = self._insist(consumer, self.sink.progress)
         try:
             told = self._committed()
-            lows = {place.partition: consumer.get_watermark_offsets(place, 5)[0] for place in self._unplaced}
+            ends = {place.partition: consumer.get_watermark_offsets(place, 5) for place in self._unplaced}
         except KafkaException as error:  # asked again at the next step
             log.info("positions not answered yet", group=self._group, error=str(error.args[0]))
             return
         places, self._unplaced = self._unplaced, []
         for place in places:
-            source, low = Source(self._traces, place.partition), lows[place.partition]
+            source, low = Source(self._traces, place.partition), ends[place.partition][0]
             reached = noted.get(source, 0)
             wanted = min(reached, told.get(place.partition, reached))
             if wanted < low and source in noted:
@@ -251,7 +273,8 @@ class SinkRunner:
                 log.error(
                     "trace records were gone before they were stored", partition=place.partition, count=low - wanted
                 )
-            self._next[source] = max(wanted, low)
+            high = ends[place.partition][1]
+            self._next[source] = low if wanted > high else max(wanted, low)  # above the end: the topic was made anew
             seek(consumer, TopicPartition(place.topic, place.partition, self._next[source]))
             consumer.resume([place])
 

@@ -1,6 +1,7 @@
 """A Source on a consumer group. One thread makes every call of its consumer: calls from several wait for each other."""
 
 import asyncio
+import contextlib
 import functools
 import queue
 import threading
@@ -40,6 +41,8 @@ class KafkaSource:
         self._instance_id = instance_id
         self._fence = fence
         self._assignments: dict[Key, Assignment] = {}
+        self._located: set[Assignment] = set()
+        self._paused = False
         self._commands: queue.SimpleQueue[Callable[[Consumer], None]] = queue.SimpleQueue()
         self._wanted = 0
         self._wake = threading.Event()
@@ -84,7 +87,7 @@ class KafkaSource:
         await asyncio.to_thread(self._thread.join, 30)
 
     def refresh_metadata(self) -> None:
-        """Fetch the group's metadata anew, through the consumer's own thread; waits for it."""
+        """Fetch the group's metadata anew, through the consumer's own thread; the old stays if that does not answer."""
         done: Future[None] = Future()
 
         def fetch(consumer: Consumer) -> None:
@@ -93,7 +96,12 @@ class KafkaSource:
 
         self._commands.put(fetch)
         self._wake.set()
-        done.result(30)
+        for _ in range(60):
+            if self._failure is not None or self._closed.is_set():
+                return
+            with contextlib.suppress(TimeoutError):
+                done.result(0.5)
+                return
 
     # --- the thread --------------------------------------------------------------------------------------------------
 
@@ -110,22 +118,23 @@ class KafkaSource:
             consumer.close()
 
     def _poll_until_closed(self, consumer: Consumer) -> None:
-        full_since, paused = time.monotonic(), False
+        full_since = time.monotonic()
         while not self._closed.is_set():
             self._obey(consumer)
             if self._wanted <= 0:
-                if not paused and time.monotonic() - full_since > IDLE_BEFORE_PAUSE_S:
+                if not self._paused and time.monotonic() - full_since > IDLE_BEFORE_PAUSE_S:
                     consumer.pause(consumer.assignment())
-                    paused = True
-                if paused:
+                    self._paused = True
+                if self._paused:
                     self._refuse(consumer.poll(POLL_S))
                 else:
                     self._wake.wait(POLL_S)
                     self._wake.clear()
                 continue
-            if paused:
-                consumer.resume([self._partition(a) for a in self._assignments.values() if a.live])
-                paused = False
+            if self._paused:
+                # Only those whose position is known: the others would be read from the start of their log.
+                consumer.resume([self._partition(assignment) for assignment in self._located if assignment.live])
+                self._paused = False
             first = consumer.poll(POLL_S)
             if first is not None:
                 rest = consumer.consume(self._wanted - 1, 0) if self._wanted > 1 else []
@@ -233,7 +242,9 @@ class KafkaSource:
                 assignment.restore(self._restored(partition, offset, metadata))
             partition.offset = offset if offset >= 0 else starts[key]
             seek(consumer, partition)
-            consumer.resume([partition])
+            self._located.add(assignment)
+            if not self._paused:  # else it is resumed with the others: what is polled until then is thrown away
+                consumer.resume([partition])
 
     def _restored(self, partition: TopicPartition, offset: int, metadata: str | None) -> Position:
         try:
@@ -261,6 +272,7 @@ class KafkaSource:
             assignment = self._assignments.pop((partition.topic, partition.partition), None)
             if assignment is not None:
                 assignment.live = False
+                self._located.discard(assignment)
 
     def _partition(self, assignment: Assignment) -> TopicPartition:
         return TopicPartition(self._connection.topic(assignment.topic), assignment.partition)
