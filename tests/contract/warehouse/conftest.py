@@ -67,7 +67,7 @@ class Warehouse:
 
     def stop(self):
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(20)
+        return self.process.wait(60)
 
     def close(self):
         if self.process.poll() is None:

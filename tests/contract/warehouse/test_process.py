@@ -179,7 +179,7 @@ def test_limits(start_warehouse, tmp_path):
 
 def _wait_for(warehouse, comment, count):
     """Wait until so many statements run under an id."""
-    until = time.monotonic() + 20
+    until = time.monotonic() + 60
     sql = "SELECT count() FROM system.processes WHERE Settings['log_comment'] = {c:String}"
     while warehouse.ask(sql, param_c=comment, log_comment="watcher").text != f"{count}\n":
         assert time.monotonic() < until, f"{comment} is not as it should be"
