@@ -3,8 +3,13 @@ import time
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 from penstock.local.stack import embedded
+
+# Properties are about behaviour: how long an example takes says something about the machine, not about the code.
+settings.register_profile("penstock", deadline=None)
+settings.load_profile("penstock")
 
 _MODELS = Path(__file__).parents[1] / ".penstock" / "cache" / "models"
 

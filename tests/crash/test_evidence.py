@@ -59,12 +59,16 @@ def test_sound_evidence_breaks_nothing():
         ({"attempts_counted": 4}, ["attempts counted by ends but not on record"]),
         (
             {"calls": SOUND.calls | {"b/0/0/1": [Call("b/0/0/1", 101.0), Call("b/0/0/1", 102.0)]}},
-            ["surplus calls that began after the last kill"],
+            ["surplus calls that no kill explains"],
+        ),
+        (
+            {"calls": SOUND.calls | {"b/0/0/1": [Call("b/0/0/1", 91.0), Call("b/0/0/1", 92.0)]}},
+            ["surplus calls that no kill explains"],
         ),
         ({"in_flight_limit": 0}, ["surplus calls beyond those that could be in flight"]),
         (
             {"kills": []},
-            ["surplus calls that began after the last kill", "surplus calls beyond those that could be in flight"],
+            ["surplus calls that no kill explains", "surplus calls beyond those that could be in flight"],
         ),
     ],
 )

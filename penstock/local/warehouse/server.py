@@ -70,6 +70,7 @@ class WarehouseServer:
             await asyncio.wait(self._under_way, timeout=patience_s)
         if self._under_way:
             await asyncio.to_thread(self._engine.kill_all)
+        if self._under_way:  # they may all have ended while they were being cancelled
             await asyncio.wait(self._under_way, timeout=patience_s)
 
     async def ping(self, _request: web.Request) -> web.Response:
