@@ -1,4 +1,4 @@
-"""Ten thousand jobs through the whole pipeline, undisturbed and with a kill -9: is each there once, and called once?
+"""Ten thousand jobs through the whole pipeline, undisturbed and with kill -9: is each there once, and called once?
 
 A bare client publishes plain JSON, a bare client reads what is committed, and the model server's own log says what was
 called. Prints the invariants with their figures; ends with 1 if one is violated.
@@ -25,7 +25,7 @@ from penstock.local.stack import EmbeddedStack, embedded
 
 OPEN_CALLS: Final = 50
 SLOW_MS: Final = 1_000
-"""Latency of every model until the kill, so that many calls are open then; afterwards each has its own again."""
+"""Latency of every model until the last kill, so that many calls are open then; then each has its own again."""
 END_S: Final = 3_600.0
 
 
@@ -55,39 +55,39 @@ class Outcome:
             "rows of v_jobs": len(seen.job_rows),
             "attempts on record": len(seen.attempts),
             "calls in the model server's log": sum(map(len, seen.calls.values())),
-            "calls open at the kill": self.open_at_kill,
+            "calls open at the kills": self.open_at_kill,
             "surplus calls": len(surplus_calls(seen)),
             "seconds": round(self.took_s, 1),
         }
 
 
-def run(stack: EmbeddedStack, name: str, jobs: int, *, kill: bool, console: Console) -> Outcome:
-    """All jobs through a pipeline of their own."""
+def run(stack: EmbeddedStack, name: str, jobs: int, kills: int, console: Console) -> Outcome:
+    """All jobs through a pipeline of their own, whose only worker is killed so many times."""
     with ExitStack() as life:
         site = Site(stack, name)
         life.callback(site.close)
         worker = site.start()
         began = time.perf_counter()
-        if kill:
+        if kills:
             site.models.set_latency(SLOW_MS)
         published = site.publish(jobs)
-        kills, open_calls = [], 0
-        if kill:
-            with console.status(f"{name}: waiting for the moment to kill"):
-                open_calls = _wait_for_open_calls(site, worker, jobs)
-                kills.append(worker.kill())
-                site.models.set_latency(None)
+        dead, open_calls = [], 0
+        for number in range(kills):
+            with console.status(f"{name}: waiting for the moment of kill {number + 1} of {kills}"):
+                open_calls += _wait_for_open_calls(site, worker, jobs // 10 + number * jobs // 50)
+                dead.append(worker.kill())
                 worker = site.start()
+        site.models.set_latency(None)
         with console.status(f"{name}: {jobs:,} jobs"):
             site.wait_for_ends(jobs, END_S, (worker,))
             took_s = time.perf_counter() - began
-            seen = collect(site, published, kills, (worker,))
+            seen = collect(site, published, dead, (worker,))
             return Outcome(name, seen, findings(seen), wait_for_rows(site, (worker,)), open_calls, took_s)
 
 
-def _wait_for_open_calls(site: Site, worker: Child, jobs: int) -> int:
-    """Wait until a tenth of the jobs has ended and many calls are open; return how many are."""
-    site.wait_for_ends(jobs // 10, END_S, (worker,))
+def _wait_for_open_calls(site: Site, worker: Child, ends: int) -> int:
+    """Wait until so many jobs have ended and many calls are open; return how many are."""
+    site.wait_for_ends(ends, END_S, (worker,))
 
     def enough() -> int | None:
         count = site.models.open_calls()
@@ -123,12 +123,13 @@ def main() -> int:
     """Run both ways and print; 1 if a promise is broken or a run can't go on."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--jobs", type=int, default=10_000, help="jobs in each run (default: %(default)s)")
+    parser.add_argument("--kills", type=int, default=1, help="in the killed run (default: %(default)s)")
     parser.add_argument("--only", choices=("undisturbed", "killed"), help="one of the two runs")
     parser.add_argument("--json", action="store_true", help="print JSON on standard output, the rest on standard error")
     told = parser.parse_args()
     console = Console(stderr=told.json)
     try:
-        outcomes = _run_all(told.only, told.jobs, console)
+        outcomes = _run_all(told.only, told.jobs, told.kills, console)
     except LabError as error:
         console.print(f"[red]{error}")
         return 1
@@ -138,7 +139,7 @@ def main() -> int:
     return 0 if all(one.holds for one in outcomes) else 1
 
 
-def _run_all(only: str | None, jobs: int, console: Console) -> list[Outcome]:
+def _run_all(only: str | None, jobs: int, kills: int, console: Console) -> list[Outcome]:
     names = [only] if only else ["undisturbed", "killed"]
     with tempfile.TemporaryDirectory(prefix="penstock-10k-") as folder:
         data = Path(folder)
@@ -147,7 +148,7 @@ def _run_all(only: str | None, jobs: int, console: Console) -> list[Outcome]:
         (data / "model_server").mkdir()
         (data / "model_server" / "models").symlink_to(trained)  # trained once, named by their content
         with embedded(data) as stack:
-            return [run(stack, name, jobs, kill=name == "killed", console=console) for name in names]
+            return [run(stack, name, jobs, kills if name == "killed" else 0, console) for name in names]
 
 
 def _as_json(outcome: Outcome) -> dict[str, object]:

@@ -3,8 +3,9 @@
 Nobody's word is taken for it: ends are read by a bare read_committed client, calls from the model server's own log.
 """
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -51,7 +52,6 @@ def findings(seen: Evidence) -> list[Finding]:
     """Every promise with how often it was broken."""
     published = set(seen.published)
     ended, open_ = set(seen.results), set(seen.escalations)
-    surplus = surplus_calls(seen)
     return [
         _finding("jobs without an end", published - ended - open_),
         _finding("jobs with more than one result", _repeated(seen.results)),
@@ -63,8 +63,8 @@ def findings(seen: Evidence) -> list[Finding]:
         _finding("attempts on record more than once", _repeated(seen.attempts)),
         _finding("attempts on record that the model server never got", set(seen.attempts) - set(seen.calls)),
         Finding("attempts counted by ends but not on record", abs(seen.attempts_counted - len(seen.attempts))),
-        _finding("surplus calls that began after the last kill", _late(surplus, seen.kills)),
-        Finding("surplus calls beyond those that could be in flight", max(0, len(surplus) - _bound(seen))),
+        _finding("surplus calls that no kill explains", (call.attempt_id for call in _unexplained(seen))),
+        Finding("surplus calls beyond those that could be in flight", max(0, len(surplus_calls(seen)) - _bound(seen))),
     ]
 
 
@@ -75,20 +75,27 @@ def broken(seen: Evidence) -> list[str]:
 
 def surplus_calls(seen: Evidence) -> list[Call]:
     """Calls beyond the one that each committed attempt needs: of several for one attempt, the last is its own."""
-    surplus: list[Call] = []
+    return [call for call, _ in _with_successors(seen)]
+
+
+def _with_successors(seen: Evidence) -> Iterator[tuple[Call, float]]:
+    """Each surplus call, and when the same attempt was called the next time (never is infinity)."""
     for attempt_id, calls in seen.calls.items():
-        surplus.extend(calls[:-1] if attempt_id in seen.attempts else calls)
-    return surplus
+        nexts = [call.began for call in calls[1:]] + [math.inf]
+        pairs = list(zip(calls, nexts, strict=True))
+        yield from pairs[:-1] if attempt_id in seen.attempts else pairs
+
+
+def _unexplained(seen: Evidence) -> Iterator[Call]:
+    """Calls that were made again although nothing died in between."""
+    for call, again in _with_successors(seen):
+        if not any(call.began <= kill <= again for kill in seen.kills):
+            yield call
 
 
 def _bound(seen: Evidence) -> int:
     """A slot of inference is free again only when its outcome is committed, so a kill repeats no more than these."""
     return len(seen.kills) * seen.in_flight_limit
-
-
-def _late(surplus: Iterable[Call], kills: Sequence[float]) -> set[str]:
-    last = max(kills, default=0.0)
-    return {call.attempt_id for call in surplus if call.began > last}
 
 
 def _misreported(seen: Evidence) -> set[str]:

@@ -16,6 +16,7 @@ from types import FrameType
 from typing import Any, Final
 
 INTERVAL_S: Final = 0.002
+NATIVE: Final = "librdkafka and other native threads"
 _ROOT: Final = str(Path(__file__).parents[2]) + "/"
 
 Stack = tuple[str, ...]
@@ -42,9 +43,7 @@ class Sampler:
         """End; what other languages' threads took is in none of the stacks."""
         signal.setitimer(signal.ITIMER_PROF, 0)
         seen = sum(self._seconds.values())
-        self._seconds["(native threads)", ("librdkafka and other native threads",)] += max(
-            0.0, time.process_time() - self._began - seen
-        )
+        self._seconds["(native threads)", (NATIVE,)] += max(0.0, time.process_time() - self._began - seen)
 
     def save(self, path: Path) -> None:
         """Write the samples as JSON: `[thread, seconds, [innermost, …]]`, heaviest first."""
