@@ -1,43 +1,18 @@
-"""The composition root, first half: settings become connections, models and workflows."""
+"""The composition root, first half: settings become models and workflows."""
 
 import contextlib
 import subprocess
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+from penstock.lines import connection
 from penstock.settings import Settings
 from processors.bundle import read_bundle
 from processors.models import Models, load_models
 from processors.workflow import compile_workflow
 from schemas.control import Bundle, Control, ControlKind, SwitchKind
-from streams.kafka.connection import Connection
 from streams.kafka.operate import publish_bundle, publish_control
-
-if TYPE_CHECKING:
-    from sinks.clickhouse import ClickHouse
-
-
-def connection(settings: Settings) -> Connection:
-    """How this project reaches Kafka."""
-    security = {name: value for name, value in settings.kafka_config().items() if name != "bootstrap.servers"}
-    return Connection(
-        settings.broker,
-        prefix=settings.prefix,
-        application=settings.application,
-        instance=settings.instance,
-        transaction_timeout_ms=settings.transaction_timeout_ms,
-        security=security,
-    )
-
-
-def warehouse(settings: Settings) -> "ClickHouse":
-    """How this project reaches its warehouse; nothing is connected yet."""
-    from sinks.clickhouse import ClickHouse  # noqa: PLC0415 -- its library loads slowly, and publishing jobs needs none
-
-    password = settings.warehouse_password.get_secret_value() or None
-    return ClickHouse(settings.warehouse_url, settings.warehouse_user, password, settings.warehouse_database)
 
 
 def models(settings: Settings) -> Models:

@@ -13,7 +13,8 @@ from typing import Any
 import structlog
 import uvloop
 
-from penstock.compose import connection, models, publish_workflows, warehouse
+from penstock.compose import models, publish_workflows
+from penstock.lines import connection, warehouse
 from penstock.settings import Settings
 from processors.catalog import Catalog
 from processors.control import ControlState

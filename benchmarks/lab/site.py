@@ -11,7 +11,7 @@ from confluent_kafka import Producer
 from lab.children import Child, LabError, module, wait_for
 from lab.model_server import ModelServer
 from lab.reading import Ends, read_all
-from penstock.compose import warehouse
+from penstock.lines import warehouse
 from penstock.local.banking77 import split
 from penstock.local.stack import EmbeddedStack
 from penstock.run import PARTS

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Final
 
-from penstock import compose
+from penstock import lines
 from penstock.cli.session import nobody_listens, require_broker, require_warehouse
 from penstock.settings import Settings
 from sinks.errors import SinkError, WarehouseAway
@@ -81,7 +81,7 @@ def look(settings: Settings) -> Health:
     if not components["broker"].healthy:
         return Health(components, None)
     try:
-        return Health(components, lag(compose.connection(settings), READS))
+        return Health(components, lag(lines.connection(settings), READS))
     except StreamsError as error:
         return Health(components, None, str(error))
 
@@ -118,7 +118,7 @@ def _probe(settings: Settings, name: str, part: Component) -> Component:
 
 def _ask_warehouse(settings: Settings) -> None:
     require_warehouse(settings.warehouse_url)
-    warehouse = compose.warehouse(settings)
+    warehouse = lines.warehouse(settings)
     try:
         warehouse.ping()
     except WarehouseAway as error:

@@ -7,9 +7,9 @@ from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Group
+from rich.json import JSON
 from rich.markup import escape
 from rich.panel import Panel
-from rich.syntax import Syntax
 from rich.table import Table
 
 from penstock.cli.codes import Exit, Failed
@@ -100,7 +100,7 @@ def panel(result: JobResult) -> Panel:
     for name, shown in _facts(result):
         facts.add_row(name, shown)
     answer = result.proposed if result.open else result.output
-    body = Syntax(json.dumps(answer, indent=2, ensure_ascii=False), "json", background_color="default", word_wrap=True)
+    body = JSON.from_data(answer)
     title = f"[bold {colour}]{escape(result.status)}[/]  [dim]{escape(result.job_id)}[/]"
     return Panel(
         Group(*([body] if answer is not None else []), facts), title=title, title_align="left", border_style=colour

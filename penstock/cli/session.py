@@ -43,10 +43,10 @@ class Session:
         Raises:
             BrokerAway: nothing listens at its address.
         """
-        from penstock import compose  # noqa: PLC0415 -- as above
+        from penstock import lines  # noqa: PLC0415 -- as above
 
         require_broker(self.settings.broker)
-        return compose.connection(self.settings)
+        return lines.connection(self.settings)
 
     @contextlib.contextmanager
     def warehouse(self) -> "Iterator[ClickHouse]":
@@ -55,10 +55,10 @@ class Session:
         Raises:
             WarehouseAway: nothing listens at its address.
         """
-        from penstock import compose  # noqa: PLC0415 -- as above
+        from penstock import lines  # noqa: PLC0415 -- as above
 
         require_warehouse(self.settings.warehouse_url)
-        warehouse = compose.warehouse(self.settings)
+        warehouse = lines.warehouse(self.settings)
         try:
             yield warehouse
         finally:

@@ -7,19 +7,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
-import structlog
-
 from penstock.client.job import Prepared
 from penstock.client.mailbox import Mailbox
 from penstock.client.result import JobResult, read_result
-from penstock.compose import connection
 from penstock.errors import ClientClosed, NotAcknowledged
+from penstock.lines import connection
 from penstock.settings import Settings, load_settings
 from streams.kafka.clients import JobPublisher, Read, Reader
 from streams.records import Address, Headers
 from streams.topics import ESCALATIONS, JOBS, RESULTS
-
-log = structlog.get_logger(__name__)
 
 READ_AT_ONCE = 500
 READ_WAIT_S = 0.1
@@ -149,6 +145,9 @@ class Link:
         try:
             result = read_result(record.address.topic, record.raw.value or b"")
         except ValueError as error:
+            import structlog  # noqa: PLC0415 -- a third of a second, for a line that is seldom written
+
+            log = structlog.get_logger(__name__)
             log.warning("a record that is no result, left out", address=str(record.address), error=str(error))
         else:
             self.mailbox.deliver(result)
@@ -176,5 +175,10 @@ def open_link(settings: Settings | None, broker: str | None, options: Options) -
     """
     found = settings or (load_settings() if broker is None else load_settings(broker=broker))
     line = connection(found)
-    reader = Reader(line, [RESULTS.name, ESCALATIONS.name]) if options.read_results else None
-    return Link(JobPublisher(line), reader, options)
+    publisher = JobPublisher(line)  # first: the broker takes half a second to give an idempotent producer its id
+    try:
+        reader = Reader(line, [RESULTS.name, ESCALATIONS.name]) if options.read_results else None
+    except BaseException:
+        publisher.close()
+        raise
+    return Link(publisher, reader, options)

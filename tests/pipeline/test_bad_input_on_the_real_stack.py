@@ -16,7 +16,7 @@ from types import SimpleNamespace
 import pytest
 from confluent_kafka import Producer
 
-from penstock import compose
+from penstock import lines
 from schemas.base import json_text, sha256_hex
 from schemas.trace import TABLES
 from streams.kafka.admin import ensure_topics, lag
@@ -95,9 +95,9 @@ class RealWorker:
         name = f"bad{secrets.token_hex(4)}"
         own = {"prefix": f"{name}.", "warehouse_database": name, "instance": name, "data_dir": folder}
         self.settings = stack.settings(ROOT, **own)
-        self.connection = compose.connection(self.settings)
+        self.connection = lines.connection(self.settings)
         ensure_topics(self.connection)
-        self.warehouse = compose.warehouse(self.settings)
+        self.warehouse = lines.warehouse(self.settings)
         self.producer = Producer({"bootstrap.servers": stack.broker, "message.max.bytes": 8_000_000})
         self.read = {topic: [] for topic in ("results", "escalations", "dead-letters", "retries.10s")}
         self.reader = Reader(self.connection, tuple(self.read), from_start=True)
