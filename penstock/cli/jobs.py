@@ -57,12 +57,16 @@ def submit(  # noqa: PLR0913 -- a command's options
             return
         with errors.status(f"job {escape(receipt.job_id)} is on its way …"):
             result = client.wait(receipt.job_id, timeout_s, tenant=tenant)
+        _print_result(result, as_json=as_json)  # before the client is closed, which takes a moment
+    if not (result.answered or result.open):
+        raise typer.Exit(Exit.BAD)
+
+
+def _print_result(result: JobResult, *, as_json: bool) -> None:
     if as_json:
         print_json(result.to_json())
     else:
         console.print(panel(result))
-    if not (result.answered or result.open):
-        raise typer.Exit(Exit.BAD)
 
 
 def _input(text: str | None, value: str | None, file: Path | None) -> Any:
