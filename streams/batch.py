@@ -1,10 +1,11 @@
 """What one transaction holds. Pure: taken together from finished outcomes, narrowed to what is still owned."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
-from schemas.avro import encode_rows, rows_fingerprint
-from schemas.trace import Event
+from schemas.avro import rows_fingerprint
+from schemas.trace import Event, PayloadEvent
+from streams import trace_arrays
 from streams.assignment import Assignment
 from streams.commit_metadata import Position
 from streams.records import Finished, Record
@@ -46,7 +47,7 @@ class Batch:
 
     def records(self) -> list[Record]:
         """Everything to produce: the outcomes' records, then their trace rows as arrays, one table each."""
-        records = [record for one in self.finished for record in one.emission.records]
+        records = _newest(record for one in self.finished for record in one.emission.records)
         records.extend(trace_records(event for one in self.finished for event in one.emission.events))
         return records
 
@@ -67,23 +68,38 @@ def batch_of(finished: Iterable[tuple[Source, Finished]]) -> Batch:
     return Batch(tuple(taken), tuple(commits))
 
 
+def _newest(records: Iterable[Record]) -> list[Record]:
+    """All records, but of the changes of a state only the last of each key: the transaction is one step."""
+    kept: list[Record] = []
+    changes: dict[tuple[str, int, bytes | None], Record] = {}
+    for record in records:
+        if record.partition is None:
+            kept.append(record)
+        else:
+            change = (record.topic, record.partition, record.key)
+            changes.pop(change, None)  # so that the mark, which changes last, also stands last
+            changes[change] = record
+    return [*kept, *changes.values()] if changes else kept
+
+
 def trace_records(events: Iterable[Event]) -> list[Record]:
     """Rows as records for `traces`: Avro arrays of one table each, in the order in which the tables first appear."""
     arrays: dict[str, list[list[Event]]] = {}
     sizes: dict[str, int] = {}
     for event in events:
         name = type(event).__name__
-        size = 500 + len(getattr(event, "text", ""))
+        size = 500 + (len(event.text) if isinstance(event, PayloadEvent) else 0)
         open_arrays = arrays.setdefault(name, [[]])
         sizes[name] = sizes.get(name, 0) + size
         if len(open_arrays[-1]) >= ARRAY_ROWS or (open_arrays[-1] and sizes[name] > ARRAY_CHARACTERS):
             open_arrays.append([])
             sizes[name] = size
         open_arrays[-1].append(event)
-    return [_trace_record(name, rows) for name, several in arrays.items() for rows in several]
+    return [record for name, several in arrays.items() for rows in several for record in _trace_records(name, rows)]
 
 
-def _trace_record(name: str, rows: list[Event]) -> Record:
+def _trace_records(name: str, rows: list[Event]) -> Iterator[Record]:
     table = type(rows[0]).TABLE
     headers = ((TABLE, table.encode()), (SCHEMA, rows_fingerprint(name).encode()))
-    return Record(TRACES.name, None, encode_rows(name, rows), headers)
+    for array in trace_arrays.arrays(name, rows):
+        yield Record(TRACES.name, None, array, headers)

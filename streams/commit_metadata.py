@@ -1,7 +1,8 @@
 """The metadata of a commit: which records above the committed offset are unfinished, in at most 4,095 characters.
 
-Form: `1:` + checksum (8 hex digits) + `:` + base85 of varints: the base, the span to the highest started offset, the
-distance from each unfinished offset to the one before it. A new owner skips what was finished above the watermark.
+Form: `2:` + checksum (8 hex digits) + `:` + base85 of varints: the base, the span to the highest started offset, the
+four numbers of the note, the distance from each unfinished offset to the one before it. A new owner skips what was
+finished above the watermark, and learns from the note how its predecessors ended.
 """
 
 import base64
@@ -9,7 +10,9 @@ import zlib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-VERSION = "1"
+from streams.isolation import CLEAN, Note
+
+VERSION = "2"
 MAX_CHARACTERS = 4095
 """Kafka's default offset.metadata.max.bytes is 4,096, and 4,096 characters were refused."""
 
@@ -28,6 +31,7 @@ class Position:
     base: int
     highest: int
     unfinished: tuple[int, ...]
+    note: Note = CLEAN
 
     def finished(self, offset: int) -> bool:
         """Whether the record at this offset had its outcome committed."""
@@ -36,7 +40,8 @@ class Position:
 
 def encode(position: Position) -> str:
     """The metadata of a commit at `position.base`."""
-    numbers = [position.highest - position.base + 1]
+    note = position.note
+    numbers = [position.highest - position.base + 1, note.deaths, note.limit, note.alone, int(note.apart)]
     last = position.base
     for offset in position.unfinished:
         numbers.append(offset - last)
@@ -67,10 +72,10 @@ def decode(offset: int, metadata: str | None) -> Position:
         raise ForeignMetadata(f"commit metadata of version {version[:20]!r}; this Penstock reads version {VERSION}")
     if checksum != f"{zlib.crc32(body.encode()):08x}":
         raise ForeignMetadata(f"commit metadata at offset {offset} is damaged: its checksum does not fit")
-    base, span, *deltas = _varints(base64.b85decode(body))
+    base, span, deaths, limit, alone, apart, *deltas = _varints(base64.b85decode(body))
     if base != offset:
         raise ForeignMetadata(f"commit metadata says base {base}, the committed offset is {offset}")
-    return Position(base, base + span - 1, tuple(_running(base, deltas)))
+    return Position(base, base + span - 1, tuple(_running(base, deltas)), Note(deaths, limit, alone, bool(apart)))
 
 
 def _running(start: int, deltas: Iterable[int]) -> Iterator[int]:

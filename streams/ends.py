@@ -9,14 +9,16 @@ from schemas.envelope import Head
 from schemas.headers import cloud_event
 from schemas.job import Job
 from schemas.result import Result, ResultUsage, SnapshotStamp, Timings, stage_times
-from schemas.side import Escalation
-from schemas.stages import Completion, Decision, GateDecision, Status
+from schemas.side import Escalation, Spend, SpendKind
+from schemas.stages import Completion, Decision, GateDecision, Status, Usage
 from schemas.trace import Event, JobEvent
 from streams import trace_rows
 from streams.header_names import PRODUCERS_KEY
 from streams.records import Emission, Headers, Record
 from streams.stage import Moment
-from streams.topics import ESCALATIONS, RESULTS, Topic
+from streams.topics import ESCALATIONS, RESULTS, SPEND, SPENDS, Topic
+
+NO_USAGE = Usage()
 
 REVIEW_TIME = timedelta(days=7)
 """How long an escalation waits for a person."""
@@ -75,7 +77,27 @@ def result(ending: Ending, status: Status, reason: str, output: JsonText | None)
         metadata=job.metadata,
     )
     published = Record(RESULTS.name, head.job_id.encode(), record.to_json(), _headers(RESULTS, ending))
-    return Emission((published,), (_job_event(ending, status.value, reason, output), *_output_text(output, ending)))
+    return Emission(
+        (published, _close(ending)), (_job_event(ending, status.value, reason, output), *_output_text(output, ending))
+    )
+
+
+def _close(ending: Ending) -> Record:
+    """What closes the job's entry in routing's state."""
+    head = ending.head
+    close = Spend.made(
+        kind=SpendKind.CLOSE,
+        tenant=head.tenant,
+        job_id=head.job_id,
+        rung=head.rung,
+        round=head.round,
+        attempt_id=None,
+        reservation=None,
+        amount_usd=None,
+        usage=NO_USAGE,
+        at=ending.moment.finished_at,
+    )
+    return Record(SPEND.name, head.tenant.encode(), SPENDS.encode(close))
 
 
 def escalation(ending: Ending, reason: str, proposed: JsonText | None, confidence: float | None) -> Emission:

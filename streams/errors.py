@@ -7,10 +7,15 @@ class StreamsError(Exception):
     StreamsError
       SlotTaken         another process writes under the same transactional id
       PositionLost      the committed offset lies outside the log: someone must choose where to go on
+      StateLost         what an ordered stage remembers does not agree with its changelog: someone must choose
       TopicMismatch     a topic is missing or has settings that break a promise
       BrokerAway        the broker does not answer
       TooManyBugs       processors raise again and again: stopped before the commit
+      ProcessKilled     a record has ended its process again and again: it becomes a dead letter
       RecordTooLarge    a record that the broker would refuse: its job fails instead of holding up every commit
+      RecordRefused     a record that the broker refuses for good: nothing can be committed until someone mends it
+      ClaimAway         the claim store does not give a value that a record refers to
+      LetterUnfit       a dead letter that can't be found, or not be redriven as asked
     """
 
 
@@ -20,6 +25,10 @@ class SlotTaken(StreamsError):  # noqa: N818 -- names what is the case
 
 class PositionLost(StreamsError):  # noqa: N818 -- names what is the case
     """A committed offset is out of the log's range."""
+
+
+class StateLost(StreamsError):  # noqa: N818 -- names what is the case
+    """State and changelog disagree, or the changelog is gone."""
 
 
 class TopicMismatch(StreamsError):  # noqa: N818 -- names what is the case
@@ -36,3 +45,19 @@ class TooManyBugs(StreamsError):  # noqa: N818 -- names what is the case
 
 class RecordTooLarge(StreamsError):  # noqa: N818 -- names what is the case
     """A stage made a record that is larger than its topic takes."""
+
+
+class ProcessKilled(StreamsError):  # noqa: N818 -- names what is the case
+    """A record that ran alone when its process ended, too often to be chance."""
+
+
+class RecordRefused(StreamsError):  # noqa: N818 -- names what is the case
+    """The broker refuses a record, and would refuse it again: too large, no such topic, not permitted."""
+
+
+class ClaimAway(StreamsError):  # noqa: N818 -- names what is the case
+    """A claimed value is missing, unreadable or changed; the store may come back."""
+
+
+class LetterUnfit(StreamsError):  # noqa: N818 -- names what is the case
+    """A dead letter is not there, or nothing can be made of it."""

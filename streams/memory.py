@@ -11,12 +11,15 @@ import zlib
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from streams.assignment import Assignment
 from streams.batch import Batch
 from streams.commit_metadata import decode, encode
 from streams.errors import SlotTaken
 from streams.records import Address, Delivery, Raw, Record
+from streams.source import Releases
+from streams.state import Changelog, PartitionState
 from streams.topics import BY_SLOT, PARTITIONS
 
 Place = tuple[str, int]
@@ -35,7 +38,9 @@ class MemoryBroker:
 
     def append(self, record: Record, slot: int = 0) -> Address:
         """Append a record: by key as librdkafka does (CRC-32), shared topics by slot."""
-        if record.topic in BY_SLOT:
+        if record.partition is not None:
+            partition = record.partition
+        elif record.topic in BY_SLOT:
             partition = slot % self.partitions
         elif record.key is None:
             partition = next(self._unkeyed) % self.partitions
@@ -59,12 +64,23 @@ class MemoryBroker:
 class MemorySource:
     """All partitions of some topics for one group."""
 
-    def __init__(self, broker: MemoryBroker, group: str, topics: Sequence[str]) -> None:
+    def __init__(
+        self,
+        broker: MemoryBroker,
+        group: str,
+        topics: Sequence[str],
+        changelog: Changelog[Any] | None = None,
+        concurrency: int = 16,
+    ) -> None:
         self.group = group
+        self.releases: Releases | None = None
         self._broker = broker
+        self._changelog = changelog
+        self._concurrency = concurrency
         self._places = [(topic, partition) for topic in topics for partition in range(broker.partitions)]
         self._stopped = False
         self._assignments: dict[Place, Assignment] = {}
+        self._left_unread: set[Assignment] = set()
         self._next: dict[Place, int] = {}
         self.assign()
 
@@ -74,11 +90,25 @@ class MemorySource:
         for topic, partition in self._places:
             assignment = Assignment(topic, partition)
             self._next[topic, partition] = 0
+            assignment.begin_at(0)
             if (topic, partition) in self._broker.commits[self.group]:
                 position = decode(*self._broker.commits[self.group][topic, partition])
-                assignment.restore(position)
+                assignment.restore(position, self._concurrency, len(self._broker.logs[topic, partition]))
                 self._next[topic, partition] = position.base
             self._assignments[topic, partition] = assignment
+        if self._changelog is not None:
+            self._restore(self._changelog)
+
+    def _restore(self, changelog: Changelog[Any]) -> None:
+        for partition in range(self._broker.partitions):
+            state = PartitionState(changelog, partition, self._broker.partitions)
+            for _, raw in self._broker.logs[changelog.topic.name, partition]:
+                state.restore(raw.key, raw.value)
+            together = [one for (_, number), one in self._assignments.items() if number == partition]
+            committed = any((one.topic, partition) in self._broker.commits[self.group] for one in together)
+            state.restored(expected=committed)
+            for assignment in together:
+                assignment.state = state
 
     def revoke(self) -> None:
         """Lose all partitions: outcomes of these assignments count no more."""
@@ -97,10 +127,19 @@ class MemorySource:
         for place in self._places:
             assignment = self._assignments[place]
             log = self._broker.logs[place]
-            while assignment.live and self._next[place] < len(log):
+            while assignment.live and assignment not in self._left_unread and self._next[place] < len(log):
                 offset = self._next[place]
                 self._next[place] = offset + 1
                 yield Delivery(Address(*place, offset), log[offset][0], log[offset][1], assignment)
+
+    def pause(self, assignment: Assignment) -> None:
+        """Deliver nothing more of this assignment."""
+        self._left_unread.add(assignment)
+
+    def resume(self, assignment: Assignment) -> None:
+        """Deliver it again, from where it was left."""
+        self._left_unread.discard(assignment)
+        self._broker.wake.set()
 
     async def stop(self) -> None:
         """Take nothing more; a waiting `take` returns."""

@@ -1,9 +1,9 @@
 """THE MAP. Five stages in the order of the flow; read this first.
 
     jobs ─► intake ─► routing ─► inference ─► validation ─► grading ─► results
-               │          ▲          │             │            │
-               │decided   └─ climb ──┴─────────────┴────────────┘
-               └─────────►
+               │decided  ▲ ▲         │             │            │         │
+               └─────────┘ │◄ climb ─┴─────────────┴────────────┘         │
+                           └◄ spend: the job has ended ◄──────────────────┘
     every stage ─► retries.10s ─► back where it came from      every stage ─► escalations ─► a person
     every stage ─► dead-letters (and a failed result)          every stage ─► traces ─► sink ─► ClickHouse
 
@@ -17,8 +17,12 @@ from typing import Any
 
 from processors.outcome import Processor
 from schemas.stages import Accepted, Admitted, Answer, Routed, Submission, Validated
-from streams.stage import Again, Rejects, Stage
-from streams.topics import ADMITTED, ANSWERED, JOBS, ROUTED, VALIDATED
+from streams.stage import Again, Order, Rejects, Stage
+from streams.topics import ADMITTED, ANSWERED, JOBS, JOBS_HIGH, JOBS_LOW, ROUTED, VALIDATED
+
+THROUGH_ROUTING, ROUTED_ANEW, AS_READ = Rejects.THROUGH_ROUTING, Again.ROUTED_ANEW, Order.AS_READ
+STUCK_S = 600.0
+"""Seconds without an end after which a call is given up: longer than any time-out of a provider."""
 
 
 @dataclass(frozen=True)
@@ -35,11 +39,15 @@ class Processors:
 def pipeline(run: Processors, in_flight: Mapping[str, int]) -> tuple[Stage[Any, Any], ...]:
     """The stages; `in_flight` is how many records each may have in work at once, by its name."""
     return (
-        Stage("intake", JOBS, run.intake, ADMITTED, in_flight["intake"], rejects=Rejects.THROUGH_ROUTING),
-        Stage("routing", ADMITTED, run.routing, ROUTED, in_flight["routing"]),
-        Stage("inference", ROUTED, run.inference, ANSWERED, in_flight["inference"], again=Again.ROUTED_ANEW),
-        Stage("validation", ANSWERED, run.validation, VALIDATED, in_flight["validation"]),
-        Stage("grading", VALIDATED, run.grading, None, in_flight["grading"]),
+        Stage(
+            "intake", (JOBS_HIGH, JOBS, JOBS_LOW), run.intake, ADMITTED, in_flight["intake"], rejects=THROUGH_ROUTING
+        ),
+        Stage("routing", (ADMITTED,), run.routing, ROUTED, in_flight["routing"], order=AS_READ),
+        Stage(
+            "inference", (ROUTED,), run.inference, ANSWERED, in_flight["inference"], ROUTED_ANEW, stuck_after_s=STUCK_S
+        ),
+        Stage("validation", (ANSWERED,), run.validation, VALIDATED, in_flight["validation"]),
+        Stage("grading", (VALIDATED,), run.grading, None, in_flight["grading"]),
     )
 
 

@@ -42,12 +42,16 @@ class Delivery:
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A record to publish. Topics shared by all stages are written to the slot's own partition, the others by key."""
+    """A record to publish, by its key unless a partition is named; topics shared by all stages by the slot.
+
+    Of the records of one transaction that name a partition (changes of a state) the last of a key stands for all.
+    """
 
     topic: str
     key: bytes | None
     value: bytes | None
     headers: Headers = ()
+    partition: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

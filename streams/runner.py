@@ -1,27 +1,45 @@
 """The loop of a stage: take, work on many at once, hand what is finished to the transactions. Knows no Kafka client."""
 
 import asyncio
-from collections.abc import Awaitable, Callable
+import functools
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
+from streams.assignment import Assignment
+from streams.pressure import Gate
+from streams.quarantine import Quarantine, Suspect
 from streams.records import Delivery, Emission, Finished
 from streams.source import Source
 from streams.transactions import Transactions
 
 Work = Callable[[Delivery], Awaitable[Emission]]
 
+MAX_BYTES = 64 * 1024 * 1024
+"""Bytes of records that a stage has in work at most; one that is larger still runs."""
+
 
 @dataclass
 class Runner:
-    """Runs `work` on up to `concurrency` deliveries at once; a slot is free again when its outcome is committed."""
+    """Runs `work` on up to `concurrency` deliveries at once; a slot is free again when its outcome is committed.
+
+    With `in_order` each is finished before the next begins. `give_up` makes of a record what is left when it has ended
+    the process too often. Without a quarantine nothing waits for suspects, and nothing is suspected. While the gate is
+    shut nothing is taken.
+    """
 
     name: str
     source: Source
     work: Work
     transactions: Transactions
     concurrency: int
+    in_order: bool = False
+    give_up: Work | None = None
+    quarantine: Quarantine | None = None
+    gate: Gate | None = None
     in_flight: int = 0
+    bytes_in_flight: int = 0
     _slot_free: asyncio.Event = field(default_factory=asyncio.Event)
+    _begun: set[Assignment] = field(default_factory=set)
 
     async def run(self) -> None:
         """Take and start until the source is stopped, then wait for what is in flight.
@@ -29,24 +47,76 @@ class Runner:
         Raises:
             ExceptionGroup: `work` itself failed; what it was working on stays uncommitted.
         """
+        self.source.releases = self.release
         async with asyncio.TaskGroup() as tasks:
             while True:
-                while self.in_flight >= self.concurrency:
+                while self.in_flight >= self.concurrency or self.bytes_in_flight >= MAX_BYTES:
                     self._slot_free.clear()
                     await self._slot_free.wait()
+                if self.gate is not None:
+                    await self.gate.passable()
                 deliveries = await self.source.take(self.concurrency - self.in_flight)
                 if not deliveries:
                     return
+                # 1. whoever begins says so, before anything of it starts; 2. start
+                await self._begin({delivery.assignment: None for delivery in deliveries})
                 for delivery in deliveries:
                     # False: its outcome was committed before this process took the partition over.
                     if delivery.assignment.start(delivery.address.offset):
-                        self.in_flight += 1
-                        tasks.create_task(self._finish(delivery))
+                        await self._start(delivery, tasks)
 
-    async def _finish(self, delivery: Delivery) -> None:
-        emission = await self.work(delivery)
-        self.transactions.add(self.source, Finished(delivery, emission), self._release)
+    async def release(self, assignments: Iterable[Assignment] | None = None) -> None:
+        """Let go of assignments, all unless some are named, in good order: nobody need wonder why this owner ended."""
+        begun = self._begun if assignments is None else self._begun.intersection(assignments)
+        self._begun = self._begun - begun
+        for assignment in begun:
+            assignment.release()
+        await self.transactions.note(self.source, begun)
 
-    def _release(self) -> None:
+    async def _begin(self, assignments: dict[Assignment, None]) -> None:
+        new = [assignment for assignment in assignments if assignment not in self._begun]
+        if new:
+            await self.transactions.note(self.source, new)
+            self._begun = {assignment for assignment in self._begun if assignment.live}.union(new)
+
+    async def _start(self, delivery: Delivery, tasks: asyncio.TaskGroup) -> None:
+        self.in_flight += 1
+        self.bytes_in_flight += len(delivery.raw.value or b"")
+        if self.quarantine is not None and delivery.assignment.suspects(delivery.address.offset):
+            self.quarantine.add(self._suspect(delivery))
+            return
+        if self.quarantine is not None:
+            await self.quarantine.enter()
+        if self.in_order:
+            await self._finish(delivery, self.work)
+        else:
+            tasks.create_task(self._finish(delivery, self.work))
+
+    def _suspect(self, delivery: Delivery) -> Suspect:
+        run = functools.partial(self._finish_suspect, delivery)
+        note = functools.partial(self.transactions.note, self.source, (delivery.assignment,))
+        return Suspect(delivery.assignment, run, note)
+
+    async def _finish(self, delivery: Delivery, work: Work) -> None:
+        emission = await work(delivery)
+        self.transactions.add(self.source, Finished(delivery, emission), functools.partial(self._release, delivery))
+
+    async def _finish_suspect(self, delivery: Delivery, done: Callable[[], None]) -> None:
+        condemned = self.give_up is not None and delivery.assignment.condemns(delivery.address.offset)
+        emission = await (self.give_up if condemned and self.give_up else self.work)(delivery)
+
+        def committed() -> None:
+            self._free(delivery)
+            done()
+
+        self.transactions.add(self.source, Finished(delivery, emission), committed)
+
+    def _release(self, delivery: Delivery) -> None:
+        self._free(delivery)
+        if self.quarantine is not None:
+            self.quarantine.leave()
+
+    def _free(self, delivery: Delivery) -> None:
         self.in_flight -= 1
+        self.bytes_in_flight -= len(delivery.raw.value or b"")
         self._slot_free.set()

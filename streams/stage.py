@@ -23,6 +23,13 @@ class Again(Enum):
     ROUTED_ANEW = "the job, to routing: another round, which needs its own decision"
 
 
+class Order(Enum):
+    """In which order a stage works on the records of a partition."""
+
+    ANY = "many at once, finished in any order"
+    AS_READ = "one after the other, with what the partition's earlier records left in its state"
+
+
 class Rejects(Enum):
     """Where a stage's rejection ends the job."""
 
@@ -34,16 +41,20 @@ class Rejects(Enum):
 class Stage(Generic[In, Out]):
     """What a stage reads, what runs, where a pass goes, how many records may be in work at once.
 
-    `passes` is None for the stage whose pass ends the job.
+    `passes` is None for the stage whose pass ends the job. `reads` are topics of one kind, the most urgent first. A
+    stage that works in order remembers jobs in the state of each partition.
     """
 
     name: str
-    reads: FlowTopic[In]
+    reads: tuple[FlowTopic[In], ...]
     runs: "Processor[In, Out]"
     passes: FlowTopic[Out] | None
     concurrency: int
     again: Again = Again.AS_READ
     rejects: Rejects = Rejects.HERE
+    order: Order = Order.ANY
+    stuck_after_s: float | None = None
+    """Seconds after which work on a record is given up and retried; None where nothing is waited for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
-from streams.batch import batch_of
+from streams.assignment import Assignment
+from streams.batch import Batch, Commit, batch_of
 from streams.publisher import Publisher
 from streams.records import Finished
 from streams.source import Source
@@ -19,6 +20,7 @@ class Transactions:
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
         self._finished: deque[tuple[Source, Finished, Callable[[], None]]] = deque()
+        self._notes: deque[tuple[Batch, asyncio.Future[None]]] = deque()
         self._something = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -29,10 +31,24 @@ class Transactions:
         self._idle.clear()
         self._something.set()
 
+    async def note(self, source: Source, assignments: Iterable[Assignment]) -> None:
+        """Commit where these assignments stand, and with it their notes; nothing else may be in work for them."""
+        noted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        positions = {assignment: assignment.position for assignment in assignments if assignment.live}
+        if not positions:
+            return
+        self._notes.append((Batch((), (Commit(source, positions),)), noted))
+        self._something.set()
+        await noted
+
     async def run(self) -> None:
         """Commit until cancelled."""
         while True:
             await self._something.wait()
+            await self._commit_notes()
+            if not self._finished:
+                self._something.clear()
+                continue
             taken = [self._finished.popleft() for _ in range(min(len(self._finished), MAX_BATCH))]
             if not self._finished:
                 self._something.clear()
@@ -41,6 +57,16 @@ class Transactions:
                 committed()
             if not self._finished:
                 self._idle.set()
+
+    async def _commit_notes(self) -> None:
+        if not self._notes:
+            return
+        taken, self._notes = self._notes, deque()
+        commits = tuple(commit for batch, _ in taken for commit in batch.commits)
+        await self._publisher.commit(Batch((), commits))
+        for _, noted in taken:
+            if not noted.done():
+                noted.set_result(None)
 
     async def drained(self) -> None:
         """Wait until everything added is committed."""

@@ -11,15 +11,22 @@ AGAIN_S = 0.2
 
 
 def committed(
-    admin: AdminClient, group: str, partitions: Sequence[TopicPartition], timeout_s: float = 5.0
+    admin: AdminClient,
+    group: str,
+    partitions: Sequence[TopicPartition],
+    timeout_s: float = 5.0,
+    *,
+    stable: bool = True,
 ) -> dict[tuple[str, int], tuple[int, str | None]]:
     """Offset and metadata per (topic, partition); a negative offset means that the group never committed there.
+
+    Not `stable`, it is what was committed last, whatever an open transaction may add: for display, never to go on from.
 
     Raises:
         KafkaException: the broker did not answer in time, as it does while a transaction holds pending offsets.
     """
     request = ConsumerGroupTopicPartitions(group, [TopicPartition(p.topic, p.partition) for p in partitions])
-    futures = admin.list_consumer_group_offsets([request], require_stable=True, request_timeout=timeout_s)
+    futures = admin.list_consumer_group_offsets([request], require_stable=stable, request_timeout=timeout_s)
     answer = futures[group].result()
     for partition in answer.topic_partitions:
         if partition.error is not None:
@@ -28,9 +35,16 @@ def committed(
 
 
 def assign_paused(
-    consumer: Consumer, admin: AdminClient, partitions: Sequence[TopicPartition], give_up: threading.Event
+    consumer: Consumer,
+    admin: AdminClient,
+    partitions: Sequence[TopicPartition],
+    give_up: threading.Event,
+    *,
+    eager: bool = False,
 ) -> dict[tuple[str, int], int]:
     """Assign partitions, paused, until a seek says where to begin; returns where their logs start, none if given up.
+
+    With an `eager` assignor they are all that this member has, otherwise they come on top.
 
     They are assigned at an offset that exists, never at a logical one such as the end. That one librdkafka would look
     up; pause and seek make the answer outdated, so it asks again half a second later and then moves to the end although
@@ -42,14 +56,25 @@ def assign_paused(
         except KafkaException:  # no leader yet, or it is away
             give_up.wait(AGAIN_S)
         else:
-            consumer.incremental_assign([TopicPartition(*place, offset) for place, offset in starts.items()])
+            (consumer.assign if eager else consumer.incremental_assign)(
+                [TopicPartition(*place, offset) for place, offset in starts.items()]
+            )
             consumer.pause(list(partitions))
             return starts
     return {}
 
 
 def _starts(admin: AdminClient, partitions: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
-    wanted = {TopicPartition(p.topic, p.partition): OffsetSpec.earliest() for p in partitions}
+    return offsets(admin, partitions, OffsetSpec.earliest())
+
+
+def offsets(admin: AdminClient, partitions: Sequence[TopicPartition], at: OffsetSpec) -> dict[tuple[str, int], int]:
+    """Where the logs of these partitions begin or end.
+
+    Raises:
+        KafkaException: the broker did not answer in time.
+    """
+    wanted = {TopicPartition(p.topic, p.partition): at for p in partitions}
     futures = admin.list_offsets(wanted, request_timeout=5.0)
     return {(place.topic, place.partition): future.result().offset for place, future in futures.items()}
 

@@ -1,6 +1,7 @@
 """A Source on a consumer group. One thread makes every call of its consumer: calls from several wait for each other."""
 
 import asyncio
+import collections
 import contextlib
 import functools
 import queue
@@ -12,19 +13,26 @@ from typing import Any, cast
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka.admin import OffsetSpec
 
 from streams.assignment import Assignment
 from streams.commit_metadata import ForeignMetadata, Position, decode
-from streams.errors import PositionLost, StreamsError
+from streams.errors import PositionLost, StreamsError, TopicMismatch
 from streams.kafka.connection import Connection
-from streams.kafka.offsets import assign_paused, committed, seek
+from streams.kafka.offsets import assign_paused, committed, offsets, seek
+from streams.kafka.restore import restore
 from streams.records import Address, Delivery, Headers, Raw
+from streams.source import Releases
+from streams.state import Changelog
 
 log = structlog.get_logger(__name__)
 
 POLL_S = 0.05
 IDLE_BEFORE_PAUSE_S = 5.0
 """Seconds without free slots after which the partitions are paused, so that polling can serve rebalances again."""
+
+RELEASE_S = 2.0
+"""Seconds that a partition's release may take before it goes without."""
 
 Key = tuple[str, int]
 
@@ -33,9 +41,20 @@ class KafkaSource:
     """The deliveries of one group's topics. `fence` is held while a transaction is open: a revoke waits for it."""
 
     def __init__(
-        self, connection: Connection, stage: str, topics: Sequence[str], instance_id: str, fence: threading.Lock
+        self,
+        connection: Connection,
+        stage: str,
+        topics: Sequence[str],
+        instance_id: str,
+        fence: threading.Lock,
+        *,
+        concurrency: int = 1,
+        changelog: Changelog[Any] | None = None,
     ) -> None:
         self.group = connection.group(stage)
+        self.releases: Releases | None = None
+        self._concurrency = concurrency
+        self._changelog = changelog
         self._connection = connection
         self._topics = [connection.topic(name) for name in topics]
         self._instance_id = instance_id
@@ -103,10 +122,16 @@ class KafkaSource:
                 done.result(0.5)
                 return
 
+    def owned(self) -> list[tuple[str, int]]:
+        """Topic and records in work of each partition that is ours now; to be asked where the runner runs."""
+        return [(one.topic, len(one.position.unfinished)) for one in list(self._assignments.values()) if one.live]
+
     # --- the thread --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
-        consumer = self._connection.consumer(self.group, self._instance_id)
+        # Range gives partition n of every topic to one member, which is what a state shared by topics needs.
+        ordered = {"partition.assignment.strategy": "range"} if self._changelog is not None else {}
+        consumer = self._connection.consumer(self.group, self._instance_id, **ordered)
         consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
         try:
             self._poll_until_closed(consumer)
@@ -206,7 +231,8 @@ class KafkaSource:
         if not partitions:
             return
         new = [Assignment(self._connection.name_of(p.topic), p.partition) for p in partitions]
-        starts = assign_paused(consumer, self._admin, partitions, self._closed)
+        eager = self._changelog is not None
+        starts = assign_paused(consumer, self._admin, partitions, self._closed, eager=eager)
         for partition, assignment in zip(partitions, new, strict=True):
             self._assignments[partition.topic, partition.partition] = assignment
         threading.Thread(target=self._locate, args=(new, starts), name=f"{self.group}-positions", daemon=True).start()
@@ -217,19 +243,42 @@ class KafkaSource:
         while not self._closed.is_set():
             try:
                 found = committed(self._admin, self.group, partitions)
+                ends = offsets(self._admin, partitions, OffsetSpec.latest())
+                self._restore_states(assignments, found)
             except KafkaException as error:
                 log.info("positions not answered yet", group=self.group, error=str(error.args[0]))
                 self._closed.wait(0.2)
+            except StreamsError as failure:
+                return self._fail(failure)
             else:
-                self._commands.put(functools.partial(self._begin, assignments=assignments, starts=starts, found=found))
-                self._wake.set()
-                return
+                begin = functools.partial(self._begin, assignments=assignments, starts=starts, ends=ends, found=found)
+                self._commands.put(begin)
+                return self._wake.set()
+        return None
+
+    def _restore_states(self, assignments: list[Assignment], found: dict[Key, tuple[int, str | None]]) -> None:
+        """Give the assignments of each partition what its earlier records left; they share it."""
+        if self._changelog is None:
+            return
+        expected: dict[int, bool] = {}
+        for (_, partition), (offset, _) in found.items():
+            expected[partition] = expected.get(partition, False) or offset >= 0
+        together = collections.Counter(assignment.partition for assignment in assignments)
+        if lone := [partition for partition, count in together.items() if count != len(self._topics)]:
+            raise TopicMismatch(
+                f"{self.group}: of partition {lone[0]} not all of {', '.join(self._topics)} came to this worker. They "
+                "must have equally many partitions: give the smaller one more"
+            )
+        states = restore(self._connection, self._admin, self._changelog, expected, self._closed)
+        for assignment in assignments:
+            assignment.state = states.get(assignment.partition)
 
     def _begin(
         self,
         consumer: Consumer,
         assignments: list[Assignment],
         starts: dict[Key, int],
+        ends: dict[Key, int],
         found: dict[Key, tuple[int, str | None]],
     ) -> None:
         for assignment in assignments:
@@ -239,7 +288,9 @@ class KafkaSource:
             key = (partition.topic, partition.partition)
             offset, metadata = found.get(key, (-1, None))
             if offset >= 0:
-                assignment.restore(self._restored(partition, offset, metadata))
+                assignment.restore(self._restored(partition, offset, metadata), self._concurrency, ends[key])
+            else:
+                assignment.begin_at(starts[key])
             partition.offset = offset if offset >= 0 else starts[key]
             seek(consumer, partition)
             self._located.add(assignment)
@@ -257,15 +308,31 @@ class KafkaSource:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Return only after the open transaction has ended: until then the partitions are still ours to commit."""
+        self._release(partitions)
         with self._fence:
             self._forget(partitions)
-        consumer.incremental_unassign(partitions)
+        self._unassign(consumer, partitions)
 
     def _on_lost(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """After lost, nothing is committed."""
         log.warning("partitions lost", group=self.group, partitions=[f"{p.topic}/{p.partition}" for p in partitions])
         self._forget(partitions)
-        consumer.incremental_unassign(partitions)
+        self._unassign(consumer, partitions)
+
+    def _unassign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
+        if self._changelog is None:
+            consumer.incremental_unassign(partitions)
+        else:
+            consumer.unassign()
+
+    def _release(self, partitions: list[TopicPartition]) -> None:
+        """Let whoever takes these over know that nothing has gone wrong; if that can't be said now, it is no harm."""
+        known = [self._assignments.get((partition.topic, partition.partition)) for partition in partitions]
+        leaving = [assignment for assignment in known if assignment is not None and assignment in self._located]
+        if self.releases is None or not leaving or self._closed.is_set():
+            return
+        with contextlib.suppress(RuntimeError, TimeoutError):
+            asyncio.run_coroutine_threadsafe(cast("Any", self.releases(leaving)), self._loop).result(RELEASE_S)
 
     def _forget(self, partitions: list[TopicPartition]) -> None:
         for partition in partitions:

@@ -14,9 +14,13 @@ from streams.topics import (
     DEAD_LETTERS,
     ESCALATIONS,
     JOBS,
+    JOBS_HIGH,
+    JOBS_LOW,
     REGISTRY,
     RESULTS,
     RETRIES_10S,
+    ROUTING_STATE,
+    SPEND,
     TOPICS,
     TRACES,
 )
@@ -25,6 +29,8 @@ ROOT = Path(__file__).parents[2]
 MAP = pipeline(Processors(*[None] * 5), dict.fromkeys(STAGES, 1))
 
 READ_BESIDE_THE_MAP = {
+    SPEND: "routing, for what its state must know",
+    ROUTING_STATE: "routing, before it starts",
     RETRIES_10S: "the delays of every worker put its records back",
     TRACES: "the sink",
     CONTROL: "the follower of every process",
@@ -35,7 +41,7 @@ FOR_PEOPLE = {RESULTS, ESCALATIONS, DEAD_LETTERS}
 
 def test_every_topic_is_read_by_something_or_meant_for_people():
     """No topic is written in vain, and none is read that does not exist."""
-    by_stages = {stage.reads for stage in MAP}
+    by_stages = {topic for stage in MAP for topic in stage.reads}
     assert by_stages | READ_BESIDE_THE_MAP.keys() | FOR_PEOPLE == set(TOPICS)
     assert not by_stages & READ_BESIDE_THE_MAP.keys()
 
@@ -43,14 +49,14 @@ def test_every_topic_is_read_by_something_or_meant_for_people():
 def test_the_stages_stand_in_the_order_of_the_flow():
     """What a stage passes on is what the next one reads; the last one's pass ends the job."""
     assert tuple(stage.name for stage in MAP) == STAGES
-    assert [stage.passes for stage in MAP] == [*(stage.reads for stage in MAP[1:]), None]
-    assert MAP[0].reads is JOBS
+    assert [stage.passes for stage in MAP] == [*(stage.reads[0] for stage in MAP[1:]), None]
+    assert MAP[0].reads == (JOBS_HIGH, JOBS, JOBS_LOW)
 
 
 def test_rejections_before_inference_are_ended_by_routing():
     """Intake alone hands its rejections on, to the stage that reads the next topic."""
     assert [stage.name for stage in MAP if stage.rejects is Rejects.THROUGH_ROUTING] == ["intake"]
-    assert MAP[1].reads is ADMITTED
+    assert MAP[1].reads == (ADMITTED,)
 
 
 def test_topics_differ_and_their_names_are_kafka_s():
@@ -76,9 +82,9 @@ from streams.stage import Stage
 from streams.topics import ADMITTED, JOBS, ROUTED
 
 def wire(run: "Processor[Admitted, Routed]") -> None:
-    Stage("routing", ADMITTED, run, ROUTED, 1)
-    Stage("routing", JOBS, run, ROUTED, 1)
-    Stage("routing", ADMITTED, run, JOBS, 1)
+    Stage("routing", (ADMITTED,), run, ROUTED, 1)
+    Stage("routing", (JOBS,), run, ROUTED, 1)
+    Stage("routing", (ADMITTED,), run, JOBS, 1)
 """
 
 

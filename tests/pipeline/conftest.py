@@ -188,7 +188,7 @@ class Line:
     def start(self):
         self.worker = Worker(
             self._stages(),
-            lambda stage, topics: MemorySource(self.broker, stage, topics),
+            lambda stage, topics, changelog: MemorySource(self.broker, stage, topics, changelog),
             MemoryPublisher(self.broker, "all"),
             "test",
             control_version=lambda: self.history.state.version,
@@ -273,7 +273,8 @@ class Line:
 
     def unfinished(self):
         """Records that no group has finished, by topic."""
-        read = {stage.reads.name: stage.name for stage in self.worker.stages} | {"retries.10s": "delays"}
+        read = {stage.reads[-1].name: stage.name for stage in self.worker.stages}
+        read |= {"jobs": "intake", "jobs.low": "intake.jobs.low", "jobs.high": "intake.jobs.high", "spend": "routing", "retries.10s": "delays"}
         behind = {}
         for (topic, partition), log in self.broker.logs.items():
             if topic in read:

@@ -64,7 +64,15 @@ async def failed(line, snapshot):
     return "ZeroDivisionError in inference; the record is the dead letter of routed/"
 
 
-ENDS = (accepted, rejected, stale_context, over_budget, expired, failed)
+async def duplicate(line, snapshot):
+    """Another job has used the idempotency key before."""
+    line.submit("j0", idempotency_key="order-7")
+    await line.result("j0")
+    line.submit("j1", idempotency_key="order-7")
+    return "idempotency key 'order-7' was used before, by job j0"
+
+
+ENDS = (accepted, rejected, stale_context, over_budget, expired, failed, duplicate)
 
 
 @pytest.mark.parametrize("provoke", ENDS, ids=lambda provoke: provoke.__name__)
@@ -256,7 +264,7 @@ async def test_too_many_bugs_stop_the_worker_before_the_commit(line):
     await line.until(lambda: len(line.results()) == count)
     ends = [result["status"] for job_id, result in line.results().items() if job_id not in failed_jobs]
     assert set(ends) == {"accepted"}
-    assert line.unfinished() == {}
+    await line.until(lambda: not line.unfinished())
 
 
 async def test_a_provider_that_answers_nonsense_ends_in_no_bug(line):

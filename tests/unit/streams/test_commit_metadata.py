@@ -40,9 +40,9 @@ def test_too_many_unfinished_are_refused_with_the_mend():
     [
         (5, "", "no metadata"),
         (5, None, "no metadata"),
-        (5, "2:00000000:abc", "version '2'"),
+        (5, "3:00000000:abc", "version '3'"),
         (5, "hello", "version 'hello'"),
-        (5, "1:00000000:abc", "checksum"),
+        (5, "2:00000000:abc", "checksum"),
         (6, encode(Position(5, 9, (5, 7))), "base 5"),
     ],
 )

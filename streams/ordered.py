@@ -1,0 +1,78 @@
+"""What an ordered stage does beside its work: repeats are left out, and what is remembered changes with the outcome."""
+
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, cast
+
+from processors.outcome import Reject
+from schemas.avro import Unreadable
+from schemas.envelope import Envelope
+from schemas.stages import Status
+from schemas.state import Seen
+from streams import ledger, trace_rows
+from streams.dispatch import dead_letter, dispatch, job_of
+from streams.ledger import Repeated
+from streams.records import Delivery, Emission
+from streams.stage import Moment
+from streams.state import PartitionState
+from streams.topics import SPEND, SPENDS
+from streams.work import StageWork
+
+
+@dataclass
+class LedgerWork(StageWork):
+    """Routing's work: one record of a partition after the other, with the partition's ledger."""
+
+    async def __call__(self, delivery: Delivery) -> Emission:
+        """The emission of one delivery, with the changes of the state that it causes.
+
+        Raises:
+            TooManyBugs: the limit is reached; the process stops before the commit.
+        """
+        if delivery.address.topic == SPEND.name:
+            emission = self._settle(delivery)
+        else:
+            emission = await super().__call__(delivery)
+        changes = _state(delivery).changes()
+        return Emission((*emission.records, *changes), emission.events) if changes else emission
+
+    async def _emission(
+        self, delivery: Delivery, envelope: Envelope[Any], taken_at: datetime, started: float
+    ) -> Emission:
+        head, job, state = envelope.head, job_of(envelope), _state(delivery)
+        refused = ledger.look(state, head, job)
+        if isinstance(refused, Repeated):
+            moment = self._moment(delivery, taken_at, started)
+            return Emission((), (trace_rows.repeated(self.stage.name, delivery.address, head, refused.reason, moment),))
+        outcome = refused or await self._outcome(envelope, taken_at)
+        moment = self._moment(delivery, taken_at, started)
+        emission = dispatch(self.stage, delivery, envelope, outcome, moment)
+        ledger.note(state, head, job, outcome, _millis(moment.finished_at))
+        return emission
+
+    def _failed(self, delivery: Delivery, envelope: Envelope[Any], bug: Exception, moment: Moment) -> Emission:
+        ended = Reject(Status.FAILED, str(bug))
+        ledger.note(_state(delivery), envelope.head, job_of(envelope), ended, _millis(moment.finished_at))
+        return super()._failed(delivery, envelope, bug, moment)
+
+    def _settle(self, delivery: Delivery) -> Emission:
+        now = self.clock()
+        try:
+            spend = SPENDS.decode(delivery.raw.value or b"")
+        except Unreadable as error:
+            return dead_letter(
+                self.stage.name, self.group, delivery, error, self._moment(delivery, now, time.perf_counter())
+            )
+        ledger.settle(_state(delivery), spend, _millis(now))
+        return Emission()
+
+
+def _state(delivery: Delivery) -> PartitionState[Seen]:
+    state = delivery.assignment.state
+    assert state is not None, f"{delivery.address}: an ordered stage without the state of its partition"
+    return cast("PartitionState[Seen]", state)
+
+
+def _millis(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
