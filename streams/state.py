@@ -52,6 +52,7 @@ class PartitionState(Generic[V]):
         self._clock_ms = 0
         self._mark: StateMark | None = None
         self._changes: dict[str, bytes | None] = {}
+        self._restoring: dict[bytes, bytes] = {}
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -96,30 +97,21 @@ class PartitionState(Generic[V]):
     # --- restore -----------------------------------------------------------------------------------------------------
 
     def restore(self, key: bytes | None, value: bytes | None) -> None:
-        """Take over one record of the changelog, in the order of the log.
-
-        Raises:
-            StateLost: it is no record of this state.
-        """
-        name = (key or b"").decode(errors="replace")
-        try:
-            if name == MARK:
-                self._mark = _MARKS.decode(value or b"")
-            elif value is None:
-                self._unset(name)
-            else:
-                self._set(name, self.changelog.codec.decode(value), value)
-        except Unreadable as error:
-            raise StateLost(
-                f"{self._place} holds a record that is no state, under the key {name!r}: {error}"
-            ) from error
+        """Take over one record of the changelog, in the order of the log; only the last of each key is looked at."""
+        name = key or b""
+        self._restoring.pop(name, None)  # so that the newest change stands last
+        if value is not None:
+            self._restoring[name] = value
 
     def restored(self, *, expected: bool) -> None:
         """Check that what was restored is what was last written; `expected` when the stage has committed before.
 
         Raises:
-            StateLost: records are missing, or the topic's partitions were changed.
+            StateLost: records are missing, something else was written there, or the topic's partitions were changed.
         """
+        for key, value in self._restoring.items():
+            self._take_over(key.decode(errors="replace"), value)
+        self._restoring = {}
         mark, here = self._mark, (len(self._entries), self._digest)
         if mark is None and (expected or self._entries):
             raise StateLost(
@@ -139,6 +131,15 @@ class PartitionState(Generic[V]):
                 f"with {here[1]:014x}: state and changelog disagree. {_CHOICE}"
             )
         self._clock_ms = mark.clock_ms
+
+    def _take_over(self, key: str, value: bytes) -> None:
+        try:
+            if key == MARK:
+                self._mark = _MARKS.decode(value)
+            else:
+                self._set(key, self.changelog.codec.decode(value), value)
+        except Unreadable as error:
+            raise StateLost(f"{self._place} holds something else than state under the key {key!r}: {error}") from error
 
     @property
     def _place(self) -> str:
