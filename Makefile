@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv pip
 STAMP := .venv/.installed
 
-.PHONY: install demo up down test test-fast lint typecheck format lock bench clean help
+.PHONY: install demo up down test test-fast lint typecheck format lock bench chaos clean help
 
 help:  ## say what each target does
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -54,6 +54,9 @@ lock: install  ## compile requirements/*.txt anew from pyproject.toml
 
 bench: install  ## measure beside the bare loop
 	$(BIN)/python benchmarks/pipeline.py
+
+chaos: install  ## break everything while 20,000 jobs run, and account for each (SEED=1)
+	PYTHONPATH=benchmarks $(BIN)/python -m chaos --seed $(or $(SEED),1)
 
 clean:  ## remove what the targets made, the data of the embedded stack included
 	test ! -x $(BIN)/penstock || $(BIN)/penstock down

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from checker.evidence import Evidence, Finding, findings, surplus_calls
+from checker.ledger import Ledger, kill
 from lab.children import Child, LabError, wait_for
-from lab.collecting import collect, wait_for_rows
-from lab.evidence import Evidence, Finding, findings, surplus_calls
 from lab.site import ROOT, Site
 from rich.console import Console
 from rich.table import Table
@@ -36,20 +36,19 @@ class Outcome:
     name: str
     seen: Evidence
     findings: list[Finding]
-    wrong_rows: list[str]
     open_at_kill: int
     took_s: float
 
     @property
     def holds(self) -> bool:
         """Whether every promise was kept."""
-        return not self.wrong_rows and not any(finding.broken for finding in self.findings)
+        return not any(finding.broken for finding in self.findings)
 
     def figures(self) -> dict[str, int | float]:
         """What was counted."""
         seen = self.seen
         return {
-            "jobs published": len(seen.published),
+            "jobs published": len(seen.ledger.published),
             "jobs with a result": len(seen.results),
             "jobs that wait for a person": len(seen.escalations),
             "rows of v_jobs": len(seen.job_rows),
@@ -75,14 +74,14 @@ def run(stack: EmbeddedStack, name: str, jobs: int, kills: int, console: Console
         for number in range(kills):
             with console.status(f"{name}: waiting for the moment of kill {number + 1} of {kills}"):
                 open_calls += _wait_for_open_calls(site, worker, jobs // 10 + number * jobs // 50)
-                dead.append(worker.kill())
+                dead.append(kill(worker.kill(), "the only worker"))
                 worker = site.start()
         site.models.set_latency(None)
         with console.status(f"{name}: {jobs:,} jobs"):
             site.wait_for_ends(jobs, END_S, (worker,))
             took_s = time.perf_counter() - began
-            seen = collect(site, published, dead, (worker,))
-            return Outcome(name, seen, findings(seen), wait_for_rows(site, (worker,)), open_calls, took_s)
+            seen = site.evidence(Ledger(published, faults=dead), (worker,))
+            return Outcome(name, seen, findings(seen), open_calls, took_s)
 
 
 def _wait_for_open_calls(site: Site, worker: Child, ends: int) -> int:
@@ -107,10 +106,9 @@ def show(outcomes: list[Outcome], console: Console) -> None:
     table.add_section()
     for index, finding in enumerate(outcomes[0].findings):
         table.add_row(finding.promise, *(_mark(outcome.findings[index].broken) for outcome in outcomes))
-    table.add_row("kinds of rows that the warehouse has wrong", *(_mark(len(one.wrong_rows)) for one in outcomes))
     console.print(table)
     for outcome in outcomes:
-        for line in (*(str(one) for one in outcome.findings if one.broken), *outcome.wrong_rows):
+        for line in (str(one) for one in outcome.findings if one.broken):
             console.print(f"[red]{outcome.name}: {line}")
     console.print("Every promise holds." if all(one.holds for one in outcomes) else "[red]Promises are broken.")
 
@@ -158,7 +156,7 @@ def _as_json(outcome: Outcome) -> dict[str, object]:
         "holds": outcome.holds,
         "figures": outcome.figures(),
         "broken": broken,
-        "wrong_rows": outcome.wrong_rows,
+        "wrong_rows": outcome.seen.wrong_rows,
     }
 
 

@@ -13,9 +13,12 @@ from typing import Any
 import structlog
 import uvloop
 
+from penstock import wanted
 from penstock.compose import models, publish_workflows
 from penstock.lines import connection, warehouse
+from penstock.logs import name_process
 from penstock.settings import Settings
+from penstock.vitals import Vitals
 from processors.catalog import Catalog
 from processors.control import ControlState
 from processors.grading import Grading
@@ -23,25 +26,30 @@ from processors.inference import Inference
 from processors.intake import Intake
 from processors.providers.http import connect
 from processors.providers.port import Provider
+from processors.reviewing import Reviewing
 from processors.routing import Routing
 from processors.validation import Validation
 from sinks import migrations
+from streams.claim_store import ClaimStore
 from streams.control import ControlHistory
-from streams.kafka.admin import ensure_topics
 from streams.kafka.connection import Connection
 from streams.kafka.follower import Follower
+from streams.kafka.pausable import PausableKafkaSource
 from streams.kafka.publisher import KafkaPublisher
 from streams.kafka.sink_runner import SinkRunner
-from streams.kafka.source import KafkaSource
-from streams.pipeline import STAGES, Processors, pipeline
+from streams.kafka.waiting import WaitingRecords
+from streams.pipeline import REVIEWS, STAGES, Processors, pipeline
+from streams.pressure import TIMES_CONCURRENCY, Gate
 from streams.slots import Slot, take_slot
 from streams.stage import Stage
+from streams.state import Changelog
+from streams.topics import ROUTED
 from streams.worker import Worker, utc_now
 
 log = structlog.get_logger(__name__)
 
 SINK = "sink"
-PARTS = (*STAGES, SINK)
+PARTS = (*STAGES, REVIEWS, SINK)
 """What a process can run."""
 
 
@@ -78,15 +86,19 @@ class Process:
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(number, self.stopping.set)
         # 1. a slot of our own; 2. the topics
-        slot = take_slot(self.settings.slots_dir, self._name)
-        await asyncio.to_thread(ensure_topics, self._link)
+        slot = take_slot(self.settings.slots_dir, self._name, self.settings.max_slots, self.settings.slot)
+        self._vitals = Vitals(self.settings, self._worker_name(slot), self.parts, lambda: self._history.state.version)
+        name_process(worker=self._vitals.worker)
+        await asyncio.to_thread(wanted.ensure, self.settings, self._link)
         # 3. the sink is made first, so that it hears control from its start
         sink = self._sink(slot) if SINK in self.parts else None
         self._history.heard = sink.heard if sink else None
         # 4. control is read to its end, and workflows that have no active version get one
         follower = Follower(self._link, self._history.on_control, self._history.on_bundle)
+        self._vitals.sink, self._vitals.follower = sink, follower
         providers = connect(self._catalog.models)
         try:
+            await self._vitals.open()
             await asyncio.to_thread(follower.start)
             await asyncio.to_thread(self._activate_missing)
             _settle_memory()
@@ -94,6 +106,7 @@ class Process:
             await self._run_parts(slot, sink, providers, on_ready)
         finally:
             follower.close()
+            await self._vitals.close()
             await asyncio.gather(*(provider.aclose() for provider in providers.values()))
             slot.close()
 
@@ -106,11 +119,19 @@ class Process:
     ) -> None:
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         thread = _in_thread(sink, ended) if sink else None
-        worker = self._worker(slot, providers) if self._stages else None
+        worker = self._worker(slot, providers) if self._stages or REVIEWS in self.parts else None
         running = asyncio.create_task(worker.run()) if worker else None
         stop = asyncio.create_task(self.stopping.wait())
-        on_ready()
-        await asyncio.wait([one for one in (stop, ended, running) if one], return_when=asyncio.FIRST_COMPLETED)
+        ends = [one for one in (stop, ended, running) if one]
+        if worker is not None:
+            begun = asyncio.create_task(worker.ready.wait())
+            await asyncio.wait([begun, *ends], return_when=asyncio.FIRST_COMPLETED)
+            begun.cancel()
+        if not any(one.done() for one in ends):
+            self._vitals.ready = True
+            on_ready()
+        await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+        self._vitals.stopping = True
         # 6. stages first: what they commit now, the sink may still store
         if worker is not None and running is not None:
             worker.stop()
@@ -125,22 +146,36 @@ class Process:
 
     def _sink(self, slot: Slot) -> SinkRunner:
         store = warehouse(self.settings)
-        return SinkRunner(self._link, store, self._member(slot, SINK), prepare=lambda: migrations.apply(store))
+        counted = self._vitals.store(store)
+        return SinkRunner(self._link, counted, self._member(slot, SINK), prepare=lambda: migrations.apply(store))
 
     def _worker(self, slot: Slot, providers: dict[str, Provider]) -> Worker:
         fence = threading.Lock()
         chosen = tuple(stage for stage in self._pipeline(providers) if stage.name in self._stages)
 
-        def open_source(stage: str, topics: Sequence[str]) -> KafkaSource:
-            return KafkaSource(self._link, stage, topics, self._member(slot, stage), fence)
+        def open_source(stage: str, topics: Sequence[str], changelog: Changelog[Any] | None) -> PausableKafkaSource:
+            member, concurrency = self._member(slot, stage), self.settings.concurrency.get(stage, 1)
+            source = PausableKafkaSource(
+                self._link, stage, topics, member, fence, concurrency=concurrency, changelog=changelog
+            )
+            self._vitals.sources.append((stage, source))
+            return source
 
         return Worker(
             chosen,
             open_source,
-            KafkaPublisher(self._link, self._name, slot.number, fence),
-            name=f"{self.settings.instance}/{self._name}/{slot.number}",
+            self._vitals.publisher(KafkaPublisher(self._link, self._name, slot.number, fence)),
+            name=self._worker_name(slot),
             control_version=lambda: self._history.state.version,
+            gate=self._gate() if STAGES[0] in self._stages else None,
+            reviewing=Reviewing(self._catalog) if REVIEWS in self.parts else None,
+            claims=ClaimStore(self.settings.claims_dir),
         )
+
+    def _gate(self) -> Gate:
+        """Intake holds back while more jobs wait for inference than it will take up in the next moments."""
+        at_most = TIMES_CONCURRENCY * self.settings.concurrency["inference"]
+        return Gate(WaitingRecords(self._link, "inference", ROUTED.name), at_most)
 
     def _pipeline(self, providers: dict[str, Provider]) -> tuple[Stage[Any, Any], ...]:
         catalog, clock = self._catalog, utc_now
@@ -158,6 +193,9 @@ class Process:
             ),
             self.settings.concurrency,
         )
+
+    def _worker_name(self, slot: Slot) -> str:
+        return f"{self.settings.instance}/{self._name}/{slot.number}"
 
     def _member(self, slot: Slot, part: str) -> str:
         """A stable name in the part's consumer group: a restart in the same slot takes over at once."""

@@ -22,6 +22,7 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 
 from penstock import settings_checks as checks
+from streams import fail_points
 
 ENV_PREFIX: Final = "PENSTOCK_"
 PROJECT_FILE: Final = "penstock.toml"
@@ -57,6 +58,10 @@ class Settings(BaseSettings):
     data_dir: Path = Field(
         Path(".penstock"), description="what the embedded stack and the slots keep; relative to the project"
     )
+    claims_dir: Path = Field(
+        default_factory=lambda data: data.get("data_dir", Path(".penstock")) / "claims",
+        description="where values over 256 KiB are kept; several machines need one that all share",
+    )
     application: str = Field(
         "penstock", pattern=r"^[A-Za-z0-9._-]{1,64}$", description="names groups and transactional ids"
     )
@@ -65,6 +70,10 @@ class Settings(BaseSettings):
     slot: int | None = Field(None, ge=0, description="fixed slot of this process; default: the first that is free")
     max_slots: int = Field(64, ge=1, le=1024, description="processes per machine and stage")
     log_level: Literal["debug", "info", "warning", "error"] = "info"
+    health_port: Annotated[int, Field(ge=0, le=65535)] | None = Field(
+        None, description="first port of the workers' health endpoints; 0: any that is free; default: none"
+    )
+    drain_s: float = Field(30.0, ge=0, le=3600, description="seconds that a stopping worker waits for work in flight")
 
     broker_port: Port = Field(19092, description="port of the embedded broker")
     warehouse_port: Port = Field(18123, description="port of the embedded warehouse")
@@ -101,6 +110,13 @@ class Settings(BaseSettings):
         {}, description="records in work at once, by stage (ordered stages: records a batch)"
     )
     kafka: dict[str, SecretStr] = Field({}, description="librdkafka's own settings for reaching the broker")
+    replication: int | None = Field(None, ge=1, le=16, description="replicas of new topics; default: the broker's")
+    partitions: dict[str, Annotated[int, Field(ge=1, le=1024)]] = Field(
+        {}, description="partitions by topic, for those that any stage works on in any order"
+    )
+    retention_hours: dict[str, Annotated[float, Field(ge=1, le=87_600)]] = Field(
+        {}, description="how long a topic keeps records, by topic"
+    )
 
     @field_validator("concurrency", mode="after")
     @classmethod
@@ -127,6 +143,12 @@ class Settings(BaseSettings):
     @field_validator("data_dir", mode="after")
     @classmethod
     def _absolute_data_dir(cls, value: Path, info: ValidationInfo) -> Path:
+        project: Path = info.data.get("project", Path.cwd())
+        return (project / value.expanduser()).resolve()
+
+    @field_validator("claims_dir", mode="after")
+    @classmethod
+    def _absolute_claims_dir(cls, value: Path, info: ValidationInfo) -> Path:
         project: Path = info.data.get("project", Path.cwd())
         return (project / value.expanduser()).resolve()
 
@@ -209,7 +231,7 @@ def read_project_file(path: Path) -> dict[str, Any]:
         table = tomllib.loads(path.read_text())
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: not valid TOML: {error}") from error
-    for name in ("kafka", "broker_properties"):
+    for name in ("kafka", "broker_properties", "partitions", "retention_hours"):
         if isinstance(table.get(name), dict):
             table[name] = checks.flatten(table[name])
     secrets = [
@@ -235,7 +257,7 @@ def read_project_file(path: Path) -> dict[str, Any]:
 
 def _refuse_unknown_environment(environ: Mapping[str, str]) -> None:
     """A misspelt variable must not be ignored in silence. Names ending in _API_KEY are left to models.toml."""
-    known = [ENV_PREFIX + name.upper() for name in Settings.model_fields]
+    known = [*(ENV_PREFIX + name.upper() for name in Settings.model_fields), fail_points.VARIABLE]
     for name in environ:
         upper = name.upper()
         if upper.startswith(ENV_PREFIX) and upper.partition("__")[0] not in known and not upper.endswith("_API_KEY"):

@@ -47,6 +47,9 @@ class Catalog:
 
         A bundle that is not here yet may arrive, and one that does not compile may be rolled back: neither loses jobs.
         """
+        found = self._compiled.get((head.workflow, head.workflow_version))
+        if isinstance(found, Workflow):
+            return found
         named = f"workflow {head.workflow}@{head.workflow_version}"
         try:
             found = self.workflow(head.workflow, head.workflow_version)

@@ -59,13 +59,13 @@ class Intake:
         workflow = self._workflow(head, control)
         if not isinstance(workflow, Workflow):
             return workflow
-        return self._misfit(job, workflow) or Pass(Admitted(job=job), head=_settled(job, workflow, control))
+        return self._misfit(job, workflow) or Pass(Admitted.made(job=job, decided=None), head=_settled(job, workflow, control))
 
     def _workflow(self, head: Head, control: ControlState) -> Workflow | Retry | Reject:
         version = control.active.get(head.workflow)
         if not version:
             return Reject(Status.REJECTED, self._unknown(head.workflow, control.active.keys()))
-        return self.catalog.find(head.model_copy(update={"workflow_version": version}))
+        return self.catalog.find(head.but(workflow_version=version))
 
     def _misfit(self, job: Job, workflow: Workflow) -> Reject | None:
         if problem := _input_problem(job.input, workflow) or _conversation_problem(job) or _snapshot_problem(job):

@@ -16,7 +16,9 @@ import fastavro
 from fastavro.schema import fingerprint, to_parsing_canonical_form
 from pydantic import ValidationError
 
+from schemas.avro_writer import LONG, Write, writer
 from schemas.base import Record
+from schemas.claim import Claim
 from schemas.control import Bundle, Control
 from schemas.envelope import Envelope
 from schemas.job import Job
@@ -30,7 +32,8 @@ from schemas.side import (
     SnapshotVersion,
     Spend,
 )
-from schemas.stages import Admitted, Answer, Routed, Validated
+from schemas.stages import Admitted, Answer, Held, Routed, Validated
+from schemas.state import Case, Seen, StateMark
 from schemas.trace import TABLES
 
 T = TypeVar("T", bound=Record)
@@ -44,6 +47,7 @@ RECORDS: dict[str, type[Record]] = {
     "RoutedRecord": Envelope[Routed],
     "AnswerRecord": Envelope[Answer],
     "ValidatedRecord": Envelope[Validated],
+    "HeldRecord": Envelope[Held],
     "Result": Result,
     "Escalation": Escalation,
     "Review": Review,
@@ -52,6 +56,10 @@ RECORDS: dict[str, type[Record]] = {
     "Delta": Delta,
     "Signal": Signal,
     "SnapshotVersion": SnapshotVersion,
+    "Seen": Seen,
+    "Case": Case,
+    "StateMark": StateMark,
+    "Claim": Claim,
     "Control": Control,
     "Bundle": Bundle,
     **{table.__name__: table for table in TABLES},
@@ -71,13 +79,11 @@ class Codec(Generic[T]):
         self.model = model
         self._schema = newest(name)
         self._prefix = MARKER + bytes.fromhex(_fingerprint(self._schema))
+        self._write = _writer(name)
 
     def encode(self, value: T) -> bytes:
         """The value as a single object."""
-        out = io.BytesIO()
-        out.write(self._prefix)
-        fastavro.schemaless_writer(out, self._schema, value.model_dump())
-        return out.getvalue()
+        return self._prefix + self._write(value)
 
     def decode(self, data: bytes) -> T:
         """The value of a single object written under any released version of the schema.
@@ -122,9 +128,7 @@ class Codec(Generic[T]):
 
 def encode_rows(name: str, rows: Sequence[Record]) -> bytes:
     """Rows of one table as one Avro array body: block count, values, and the end mark (no schema, no framing)."""
-    out = io.BytesIO()
-    fastavro.schemaless_writer(out, _array(name), [row.__dict__ for row in rows])
-    return out.getvalue()
+    return b"".join((LONG[len(rows)], *map(_writer(name), rows), b"\0")) if rows else b"\0"
 
 
 def decode_rows(name: str, data: bytes) -> list[dict[str, Any]]:
@@ -136,6 +140,11 @@ def decode_rows(name: str, data: bytes) -> list[dict[str, Any]]:
 def rows_fingerprint(name: str) -> str:
     """The fingerprint, 16 hex digits, of a table's newest row schema: what the header of an array of rows names."""
     return _fingerprint(newest(name))
+
+
+@functools.cache
+def _writer(name: str) -> Write:
+    return writer(newest_json(name))
 
 
 @functools.cache

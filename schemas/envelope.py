@@ -60,6 +60,10 @@ class Spent(Record):
         return Decimal(self.nano_usd).scaleb(-9)
 
 
+NOTHING_SPENT = Spent()
+NO_PATH = JsonText("[]")
+
+
 class Head(Record):
     """Identity, versions, limits and history of a job. `tenant` and `job_id` together are the identity.
 
@@ -85,8 +89,8 @@ class Head(Record):
     segments: dict[str, str] = {}
     flags: tuple[str, ...] = ()
     origin: Origin
-    path: JsonText = JsonText("[]")
-    spent: Spent = Spent()
+    path: JsonText = NO_PATH
+    spent: Spent = NOTHING_SPENT
 
     @property
     def steps(self) -> tuple[Step, ...]:
@@ -96,7 +100,7 @@ class Head(Record):
     def path_with(self, step: Step) -> JsonText:
         """The path as it is after one more step."""
         added = orjson.dumps(step.__dict__).decode()
-        return JsonText(f"{self.path[:-1]}{',' if len(self.path) > 2 else ''}{added}]")
+        return JsonText(f"{self.path[:-1]},{added}]" if len(self.path) > 2 else f"[{added}]")
 
     @property
     def trace_id(self) -> str:
@@ -116,4 +120,4 @@ class Envelope(Record, Generic[T]):
 
     def headed(self, **changes: object) -> "Envelope[T]":
         """The same payload under a head with these fields changed."""
-        return Envelope.made(head=self.head.model_copy(update=changes), payload=self.payload)
+        return Envelope.made(head=self.head.but(**changes), payload=self.payload)

@@ -131,6 +131,8 @@ class DeadLetter(Record):
     error_class: str
     retryable: bool
     attempts: int
+    tenant: str = ""
+    job_id: str = ""
 
     def headers(self) -> tuple[tuple[str, bytes], ...]:
         """The names of the field (KIP-1191) and ours, as UTF-8."""
@@ -145,6 +147,8 @@ class DeadLetter(Record):
             ("penstock-error-class", self.error_class.encode()),
             ("penstock-retryable", b"true" if self.retryable else b"false"),
             ("penstock-attempts", b"%d" % self.attempts),
+            ("penstock-tenant", self.tenant.encode()),
+            ("penstock-job", self.job_id.encode()),
         )
 
 

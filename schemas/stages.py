@@ -149,6 +149,20 @@ class Accepted(Record):
     gate: GateDecision
 
 
+class Held(Record):
+    """A job that waits for a person, whole, so that a verdict can end it: what `escalations` shows, and the rest."""
+
+    job: Job
+    stage: str
+    reason: str
+    proposed: JsonText | None = None
+    decision: Decision | None = None
+    completion: Completion | None = None
+    gate: GateDecision | None = None
+    escalation_id: str
+    expires_at: datetime
+
+
 class Usage(Record):
     """Tokens as the provider reported them; null is unknown, never zero for that."""
 

@@ -17,6 +17,17 @@ class Seen(Record):
     changed_ms: int
 
 
+class Case(Record):
+    """What the reviews stage knows of a job: the record that waits, until it is decided; then only that it was.
+
+    `held` is the record of `held`, as it was; times are milliseconds since the epoch, by the state's own clock.
+    """
+
+    held: bytes | None = None
+    expires_ms: int = 0
+    changed_ms: int
+
+
 class StateMark(Record):
     """The last word on a changelog partition: what the state holds after all changes before it.
 

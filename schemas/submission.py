@@ -13,10 +13,10 @@ import jiter
 from pydantic import ValidationError
 
 from schemas.avro import MARKER, Codec, Unreadable
-from schemas.base import JsonText, json_text
-from schemas.envelope import Envelope, Head, Header, Origin
+from schemas.base import JsonText, json_text, money
+from schemas.envelope import NO_PATH, NOTHING_SPENT, Envelope, Head, Header, Origin
 from schemas.headers import traceparent
-from schemas.job import Audience, Job, Risk
+from schemas.job import Audience, Job, Priority, Risk
 from schemas.stages import Submission
 
 DEADLINE_MS = {Audience.SYSTEM: 3_600_000, Audience.USER: 30_000}
@@ -45,7 +45,7 @@ def read_submission(
         problem = f"too_large: the record has {len(value)} bytes, the limit is {MAX_JOB_BYTES}"
     if problem is None:
         job, problem = _read_job(fields)
-    return _envelope(Submission(job=job, problem=problem, size=len(value)), fields, origin, appended_at, tenant)
+    return _envelope(Submission.made(job=job, problem=problem, size=len(value)), fields, origin, appended_at, tenant)
 
 
 @functools.cache
@@ -96,7 +96,9 @@ def _read_job(fields: dict[str, Any]) -> tuple[Job | None, str | None]:
         except ValueError as error:
             return None, f"{name}: {error}"
     try:
-        return Job.model_validate(given), None
+        job = Job.model_validate(given)
+        # With its nine places, as it will be read from the wire: a reason that names it says the same at every stage.
+        return (job if job.max_cost_usd is None else job.but(max_cost_usd=money(job.max_cost_usd))), None
     except ValidationError as error:
         return None, "; ".join(map(_sentence, error.errors()[:5]))
 
@@ -118,22 +120,32 @@ def _envelope(
 ) -> Envelope[Submission]:
     job = submission.job
     identity = (job.job_id if job else _identifier(fields.get("job_id"))) or derived_job_id(origin)
-    headers = [(header.name, header.value) for header in origin.headers]
+    headers = tuple((header.name, header.value) for header in origin.headers)
     deadline_ms = (job.deadline_ms or DEADLINE_MS[job.audience]) if job else DEADLINE_MS[Audience.SYSTEM]
-    head = Head(
+    head = Head.made(
         tenant=(job.tenant if job else _identifier(fields.get("tenant"))) or tenant,
         job_id=identity,
         user=job.user if job else None,
         session=job.session if job else None,
         workflow=job.workflow if job else _identifier(fields.get("workflow")) or "",
+        workflow_version="",
+        rung=0,
+        round=0,
         risk=(job.risk if job else None) or Risk.NORMAL,
+        priority=Priority.NORMAL,
         created_at=appended_at,
         deadline=appended_at + timedelta(milliseconds=deadline_ms),
         trace=traceparent(headers, f"{origin.topic}/{origin.partition}/{origin.offset}/{identity}"),
+        control_version=-1,
+        reservation=None,
+        arm="baseline",
         segments=job.segments if job else {},
+        flags=(),
         origin=origin,
+        path=NO_PATH,
+        spent=NOTHING_SPENT,
     )
-    return Envelope[Submission](head=head, payload=submission)
+    return Envelope.made(head=head, payload=submission)
 
 
 def _identifier(value: Any) -> str | None:
@@ -152,12 +164,12 @@ def origin_of(
     topic: str, partition: int, offset: int, key: bytes | None, headers: tuple[tuple[str, bytes | None], ...]
 ) -> Origin:
     """The origin of a producer's record."""
-    return Origin(
+    return Origin.made(
         topic=topic,
         partition=partition,
         offset=offset,
         key=key,
-        headers=tuple(Header(name=name, value=value) for name, value in headers),
+        headers=tuple(Header.made(name=name, value=value) for name, value in headers),
     )
 
 

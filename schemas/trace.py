@@ -192,7 +192,31 @@ class DeadLetterEvent(Record):
     messaging_kafka_offset: int
 
 
-Event = TraceEvent | PayloadEvent | ControlEvent | DeadLetterEvent
+class DeadLetterActionEvent(Record):
+    """What a person did about a dead letter; the same record is the audit on the topic `dead-letter-actions`.
+
+    `letter` is the dead letter's own address, and the topic's key; `n` counts what was done about it. A redriven job has
+    a new id, `new_job_id`; what was put back as it was has none. `destination` is the topic that it was published to.
+    """
+
+    TABLE: ClassVar[str] = "dead_letter_actions"
+
+    time: datetime
+    event_id: str
+    letter: str
+    n: int
+    action: str
+    who: str
+    why: str
+    tenant: str
+    job_id: str
+    new_job_id: str | None
+    destination: str | None
+    stage: str
+    error_class: str
+
+
+Event = TraceEvent | PayloadEvent | ControlEvent | DeadLetterEvent | DeadLetterActionEvent
 TABLES: tuple[type[Event], ...] = (
     StageEvent,
     DecisionEvent,
@@ -203,4 +227,5 @@ TABLES: tuple[type[Event], ...] = (
     PayloadEvent,
     ControlEvent,
     DeadLetterEvent,
+    DeadLetterActionEvent,
 )

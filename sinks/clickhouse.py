@@ -6,7 +6,7 @@ import re
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
 import clickhouse_connect
@@ -16,7 +16,7 @@ from clickhouse_connect.driver.httputil import get_pool_manager
 
 from schemas.trace import TABLES
 from sinks import progress
-from sinks.errors import QueryFailed, Refusal, RowsRefused, SinkError, WarehouseAway, of_insert, of_query
+from sinks.errors import QueryFailed, Refusal, RowsRefused, SinkError, WarehouseAway, of_command, of_insert, of_query
 from sinks.progress import Gap, Position, Source
 from sinks.warehouse import Parameters, Rows
 
@@ -85,7 +85,9 @@ class ClickHouse:
         if table not in EVENT_TABLES:
             raise RowsRefused(f"{table!r} is no table of events; they are {', '.join(sorted(EVENT_TABLES))}")
         with self._errors(of_insert) as client:
-            summary = client.raw_insert(table, insert_block=body, fmt="Avro", settings=INSERT_SETTINGS)
+            # As a view: the driver would put the statement before bytes, and so copy all of them.
+            view = cast("bytes", memoryview(body))
+            summary = client.raw_insert(table, insert_block=view, fmt="Avro", settings=INSERT_SETTINGS)
         stored = summary.summary.get("written_rows")  # a proxy may have swallowed the header
         if stored is not None and int(stored) < rows:
             raise RowsRefused(f"{table}: ClickHouse read {stored} rows where the body says {rows}")
@@ -110,12 +112,12 @@ class ClickHouse:
 
     def command(self, sql: str) -> None:
         """Change tables (see `sinks.warehouse.Warehouse`)."""
-        with self._errors(of_query) as client:
+        with self._errors(of_command) as client:
             client.command(sql)
 
     def create_database(self) -> None:
         """Create the database, unless it is there."""
-        with self._errors(of_query) as client:
+        with self._errors(of_command) as client:
             client.command(f"CREATE DATABASE IF NOT EXISTS {self.database}", use_database=False)
 
     def progress(self) -> Mapping[Source, int]:

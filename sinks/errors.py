@@ -84,6 +84,7 @@ REFUSED_CODES: Final = frozenset(
         117,  # INCORRECT_DATA
         128,  # TOO_LARGE_ARRAY_SIZE
         131,  # TOO_LARGE_STRING_SIZE
+        177,  # QUERY_IS_TOO_LARGE: halving repairs it
         190,  # SIZES_OF_ARRAYS_DONT_MATCH
         321,  # VALUE_IS_OUT_OF_RANGE_OF_DATA_TYPE
         349,  # CANNOT_INSERT_NULL_IN_ORDINARY_COLUMN
@@ -150,6 +151,20 @@ OF_THE_QUERY: Final = frozenset(
 )
 """Codes that pass by themselves for an insert, but for a query say that it asks for too much."""
 
+OF_THE_COMMAND: Final = frozenset(
+    {
+        8,  # THERE_IS_NO_COLUMN
+        16,  # NO_SUCH_COLUMN_IN_TABLE
+        46,  # UNKNOWN_FUNCTION
+        47,  # UNKNOWN_IDENTIFIER
+        48,  # NOT_IMPLEMENTED
+        62,  # SYNTAX_ERROR
+        73,  # UNKNOWN_FORMAT
+        115,  # UNKNOWN_SETTING
+    }
+)
+"""Codes that a person must look at, and that say of a statement of our own that it is wrong."""
+
 AVRO_LIBRARY: Final = "avro::"
 """Code 1001 wraps any library's exception; with this in its text the body was no readable Avro."""
 
@@ -183,6 +198,13 @@ def of_query(refusal: Refusal) -> SinkError:
     if refusal.code in {192, 193, 194, 516}:
         return WarehouseUnfit(f"ClickHouse does not let this user in (code {refusal.code}): {text}")
     return QueryFailed(refusal.code, text)
+
+
+def of_command(refusal: Refusal) -> SinkError:
+    """Which error a statement that changes tables raises: a full disk or a missing right is no fault of it."""
+    if refusal.code in UNFIT_CODES - OF_THE_COMMAND:
+        return of_insert(refusal)
+    return of_query(refusal)
 
 
 def _of_status(status: int | None, text: str) -> SinkError:

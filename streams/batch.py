@@ -58,7 +58,8 @@ def batch_of(finished: Iterable[tuple[Source, Finished]]) -> Batch:
     taken = []
     for source, one in finished:
         assignment = one.delivery.assignment
-        assignment.finish(one.delivery.address.offset)
+        if one.delivery.address.offset >= 0:  # else nothing was read: time has passed
+            assignment.finish(one.delivery.address.offset)
         sources.setdefault(source, {})[assignment] = None
         taken.append(one)
     commits = [

@@ -22,9 +22,6 @@ In = TypeVar("In", bound=Model)
 Out = TypeVar("Out", bound=Model)
 T = TypeVar("T", bound=Model)
 
-DELAY_S = 10.0
-"""Seconds that a record waits in retries.10s at most before it is looked at again."""
-
 
 def dispatch(
     stage: Stage[In, Out], delivery: Delivery, envelope: Envelope[In], outcome: Outcome[Out], moment: Moment
@@ -37,10 +34,10 @@ def dispatch(
             end = ends.result(_ending(stage, head, job, moment, accepted), Status.ACCEPTED, reason, accepted.output)
         case Pass(product=product, head=settled):
             assert stage.passes is not None, f"{stage.name} passed a {type(product).__name__} with nowhere to go"
-            onward = _envelope(head.model_copy(update=settled), product)
+            onward = _envelope(head.but(**settled), product)
             end = Emission((flow_record(stage.passes, onward, at),))
         case Climb():
-            end = _to_routing(head.model_copy(update={"rung": head.rung + 1, "round": 0}), Admitted(job=job), moment)
+            end = _to_routing(head.but(rung=head.rung + 1, round=0), Admitted(job=job), moment)
         case Retry(after_s=after_s):
             end = _again(stage, delivery, head, job, after_s, moment)
         case Escalate():
@@ -91,13 +88,15 @@ def dead_letter(
         error_class=type(error).__name__,
         retryable=head is not None,
         attempts=head.spent.attempts if head is not None else 0,
+        tenant=head.tenant if head is not None else "",
+        job_id=head.job_id if head is not None else "",
     )
     event = DeadLetterEvent.made(
         time=moment.finished_at,
         event_id=f"{address}/{stage}",
         stage=stage,
-        tenant=head.tenant if head is not None else "",
-        job_id=head.job_id if head is not None else "",
+        tenant=why.tenant,
+        job_id=why.job_id,
         error_class=why.error_class,
         message=why.message,
         messaging_destination_name=address.topic,
@@ -132,28 +131,28 @@ def _to_routing(head: Head, admitted: Admitted, moment: Moment) -> Emission:
 def _again(
     stage: Stage[Any, Any], delivery: Delivery, head: Head, job: Job, after_s: float, moment: Moment
 ) -> Emission:
-    due = moment.finished_at + timedelta(seconds=min(after_s, DELAY_S))
     if stage.again is Again.AS_READ:
-        return Emission((waiting_record(delivery.address.topic, delivery.raw, delivery, due, moment.rounds_waited),))
-    anew = _to_routing(head.model_copy(update={"round": head.round + 1}), Admitted(job=job), moment)
+        return Emission((waiting_record(delivery.address.topic, delivery.raw, delivery, after_s, moment),))
+    anew = _to_routing(head.but(round=head.round + 1), Admitted(job=job), moment)
     if after_s <= 0:
         return anew
     back = anew.records[0]
     raw = Raw(back.key, back.value, back.headers)
-    return Emission((waiting_record(ADMITTED.name, raw, delivery, due, moment.rounds_waited),))
+    return Emission((waiting_record(ADMITTED.name, raw, delivery, after_s, moment),))
 
 
 def _ending(
     stage: Stage[Any, Any], head: Head, job: Job, moment: Moment, payload: Any, facts: Facts = NO_FACTS
 ) -> ends.Ending:
+    known = vars(payload)  # asking a model for an attribute that it has not costs more than all else here
     return ends.Ending(
         stage=stage.name,
         head=head,
         job=job,
         moment=moment,
-        decision=facts.decision or getattr(payload, "decision", None),
-        completion=getattr(payload, "completion", None),
-        gate=facts.gate or getattr(payload, "gate", None),
+        decision=facts.decision or known.get("decision"),
+        completion=known.get("completion"),
+        gate=facts.gate or known.get("gate"),
     )
 
 

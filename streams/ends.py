@@ -5,18 +5,19 @@ from datetime import timedelta
 from typing import Any
 
 from schemas.base import JsonText, sha256_hex
-from schemas.envelope import Head
+from schemas.envelope import Envelope, Head
 from schemas.headers import cloud_event
 from schemas.job import Job
 from schemas.result import Result, ResultUsage, SnapshotStamp, Timings, stage_times
 from schemas.side import Escalation, Spend, SpendKind
-from schemas.stages import Completion, Decision, GateDecision, Status, Usage
+from schemas.stages import Completion, Decision, GateDecision, Held, Status, Usage
 from schemas.trace import Event, JobEvent
 from streams import trace_rows
 from streams.header_names import PRODUCERS_KEY
 from streams.records import Emission, Headers, Record
 from streams.stage import Moment
-from streams.topics import ESCALATIONS, RESULTS, SPEND, SPENDS, Topic
+from streams.topics import ESCALATIONS, HELD, RESULTS, SPEND, SPENDS, Topic
+from streams.wire import flow_record
 
 NO_USAGE = Usage()
 
@@ -115,8 +116,22 @@ def escalation(ending: Ending, reason: str, proposed: JsonText | None, confidenc
         escalated_at=at,
         expires_at=at + REVIEW_TIME,
     )
+    held = Held.made(
+        job=ending.job,
+        stage=ending.stage,
+        reason=reason,
+        proposed=proposed,
+        decision=ending.decision,
+        completion=ending.completion,
+        gate=ending.gate,
+        escalation_id=record.escalation_id,
+        expires_at=record.expires_at,
+    )
     published = Record(ESCALATIONS.name, head.job_id.encode(), record.to_json(), _headers(ESCALATIONS, ending))
-    return Emission((published,), (_job_event(ending, "escalated", reason, proposed), *_output_text(proposed, ending)))
+    waits = flow_record(HELD, Envelope[Held].made(head=head, payload=held), at)
+    return Emission(
+        (published, waits), (_job_event(ending, "escalated", reason, proposed), *_output_text(proposed, ending))
+    )
 
 
 def _job_event(ending: Ending, status: str, reason: str, output: JsonText | None) -> JobEvent:

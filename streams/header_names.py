@@ -1,4 +1,4 @@
-"""The names of our own headers on records that wait, and how a number is read from one."""
+"""The names of our own headers on records that wait, were claimed or redriven, and how a number is read from one."""
 
 from streams.records import Headers
 
@@ -8,6 +8,14 @@ ROUND = "penstock-round"
 FIRST_SEEN = "penstock-first-seen"
 ORIGIN = "penstock-origin"
 PRODUCERS_KEY = "penstock-key"
+CLAIM = "penstock-claim"
+"""The value lies in the claim store under this sha256; what travels is a `schemas.claim.Claim`."""
+CLAIM_MISSED = "penstock-claim-missed"
+"""When a claim's file was first not to be had, in milliseconds since the epoch."""
+CUT = "penstock-cut"
+"""What a dead letter had to leave out to fit into its topic."""
+REDRIVE_OF = "penstock-redrive-of"
+"""The dead letter that this record was redriven from."""
 
 
 def header_text(headers: Headers, name: str) -> str:

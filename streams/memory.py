@@ -115,6 +115,10 @@ class MemorySource:
         for assignment in self._assignments.values():
             assignment.live = False
 
+    def located(self) -> Sequence[Assignment]:
+        """The assignments whose beginning is known."""
+        return tuple(assignment for assignment in self._assignments.values() if assignment.live)
+
     async def take(self, limit: int) -> Sequence[Delivery]:
         """Wait for at least one delivery and return up to `limit`; nothing only when the source was stopped."""
         while not self._stopped:

@@ -4,6 +4,7 @@
                │decided  ▲ ▲         │             │            │         │
                └─────────┘ │◄ climb ─┴─────────────┴────────────┘         │
                            └◄ spend: the job has ended ◄──────────────────┘
+    every stage ─► escalations, held ─► a person ─► reviews ─► verdicts ─► the reviews stage ─► results
     every stage ─► retries.10s ─► back where it came from      every stage ─► escalations ─► a person
     every stage ─► dead-letters (and a failed result)          every stage ─► traces ─► sink ─► ClickHouse
 
@@ -52,3 +53,5 @@ def pipeline(run: Processors, in_flight: Mapping[str, int]) -> tuple[Stage[Any, 
 
 
 STAGES = ("intake", "routing", "inference", "validation", "grading")
+REVIEWS = "reviews"
+"""The stage beside the main path, which joins what waits for a person with the verdicts (streams/reviews.py)."""

@@ -89,7 +89,9 @@ class Quarantine:
         await group[0].note()
         async with asyncio.TaskGroup() as tasks:
             for suspect in group:
-                tasks.create_task(_run(suspect, done))
+                running = tasks.create_task(_run(suspect, done))
+                if suspect.assignment.state is not None:  # where order counts, it counts here too
+                    await running
             await committed.wait()
 
 

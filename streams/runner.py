@@ -8,12 +8,17 @@ from dataclasses import dataclass, field
 from streams.assignment import Assignment
 from streams.pressure import Gate
 from streams.quarantine import Quarantine, Suspect
-from streams.records import Delivery, Emission, Finished
+from streams.records import Address, Delivery, Emission, Finished, Raw
 from streams.source import Source
 from streams.transactions import Transactions
 
 Work = Callable[[Delivery], Awaitable[Emission]]
+Tick = Callable[[Assignment], Emission | None]
+"""What the passing of time causes in a partition, if anything."""
 
+TICK_S = 1.0
+
+NOTHING = Raw(None, None)
 MAX_BYTES = 64 * 1024 * 1024
 """Bytes of records that a stage has in work at most; one that is larger still runs."""
 
@@ -24,7 +29,7 @@ class Runner:
 
     With `in_order` each is finished before the next begins. `give_up` makes of a record what is left when it has ended
     the process too often. Without a quarantine nothing waits for suspects, and nothing is suspected. While the gate is
-    shut nothing is taken.
+    shut nothing is taken. `tick` is asked every second of each partition.
     """
 
     name: str
@@ -36,6 +41,7 @@ class Runner:
     give_up: Work | None = None
     quarantine: Quarantine | None = None
     gate: Gate | None = None
+    tick: Tick | None = None
     in_flight: int = 0
     bytes_in_flight: int = 0
     _slot_free: asyncio.Event = field(default_factory=asyncio.Event)
@@ -49,6 +55,7 @@ class Runner:
         """
         self.source.releases = self.release
         async with asyncio.TaskGroup() as tasks:
+            ticking = tasks.create_task(self._tick_on()) if self.tick is not None else None
             while True:
                 while self.in_flight >= self.concurrency or self.bytes_in_flight >= MAX_BYTES:
                     self._slot_free.clear()
@@ -57,6 +64,8 @@ class Runner:
                     await self.gate.passable()
                 deliveries = await self.source.take(self.concurrency - self.in_flight)
                 if not deliveries:
+                    if ticking is not None:
+                        ticking.cancel()
                     return
                 # 1. whoever begins says so, before anything of it starts; 2. start
                 await self._begin({delivery.assignment: None for delivery in deliveries})
@@ -64,6 +73,17 @@ class Runner:
                     # False: its outcome was committed before this process took the partition over.
                     if delivery.assignment.start(delivery.address.offset):
                         await self._start(delivery, tasks)
+
+    async def _tick_on(self) -> None:
+        while True:
+            await asyncio.sleep(TICK_S)
+            for assignment in self.source.located():
+                await self._begin({assignment: None})
+                # From here to `add` nothing else runs, so that changes of a state are committed in their order.
+                emission = self.tick(assignment) if self.tick is not None and assignment.live else None
+                if emission is not None:
+                    passed = Delivery(Address(assignment.topic, assignment.partition, -1), 0, NOTHING, assignment)
+                    self.transactions.add(self.source, Finished(passed, emission), lambda: None)
 
     async def release(self, assignments: Iterable[Assignment] | None = None) -> None:
         """Let go of assignments, all unless some are named, in good order: nobody need wonder why this owner ended."""

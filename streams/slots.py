@@ -5,6 +5,8 @@ import os
 from pathlib import Path
 from typing import IO
 
+from streams.errors import SlotTaken
+
 MAX_SLOTS = 256
 
 
@@ -20,14 +22,14 @@ class Slot:
         self._held.close()
 
 
-def take_slot(folder: Path, name: str) -> Slot:
-    """The lowest free number of a name on this machine.
+def take_slot(folder: Path, name: str, count: int = MAX_SLOTS, only: int | None = None) -> Slot:
+    """The lowest free number of a name on this machine that is below `count`, or the `only` one that will do.
 
     Raises:
-        RuntimeError: all 256 numbers are held.
+        SlotTaken: every number that will do is held.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    for number in range(MAX_SLOTS):
+    for number in range(count) if only is None else (only,):
         held = (folder / f"{name}.{number}.lock").open("a")
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -38,4 +40,7 @@ def take_slot(folder: Path, name: str) -> Slot:
         held.write(f"{os.getpid()}\n")
         held.flush()
         return Slot(number, held)
-    raise RuntimeError(f"all {MAX_SLOTS} slots of {name} in {folder} are held: are that many processes meant to run?")
+    which = f"all {count} slots" if only is None else f"slot {only}"
+    raise SlotTaken(
+        f"{which} of {name} in {folder} are held by running processes. End one, or choose with max_slots or slot"
+    )

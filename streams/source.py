@@ -20,6 +20,10 @@ class Source(Protocol):
         """The consumer group."""
         ...
 
+    def located(self) -> Sequence[Assignment]:
+        """The assignments whose beginning is known."""
+        ...
+
     async def take(self, limit: int) -> Sequence[Delivery]:
         """Wait for at least one delivery and return up to `limit`; nothing only when the source was stopped."""
         ...

@@ -2,15 +2,16 @@
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Generic, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import Any, Generic, TypeVar
 
 from schemas.avro import Codec
 from schemas.base import Record as Model
 from schemas.base import from_millis
 from schemas.envelope import Envelope, Head
 from schemas.headers import AVRO, JSON
-from schemas.stages import Admitted, Answer, Routed, Submission, Validated
+from schemas.side import Spend
+from schemas.stages import Admitted, Answer, Held, Routed, Submission, Validated
 from schemas.submission import origin_of, read_submission
 from streams.header_names import FIRST_SEEN, ORIGIN, header_int, header_text
 from streams.records import Address, Delivery
@@ -96,33 +97,62 @@ def _unwritten(envelope: Envelope[Submission]) -> bytes:
 LARGE = Settings(append_time=True, max_bytes=MAX_RECORD_BYTES)
 
 JOBS = FlowTopic[Submission]("jobs", LARGE, JSON, decode=_submission, encode=_unwritten, key=_by_job)
+JOBS_HIGH = replace(JOBS, name="jobs.high")
+JOBS_LOW = replace(JOBS, name="jobs.low")
 ADMITTED = _flow("admitted", Codec("AdmittedRecord", Envelope[Admitted]), lambda head: head.tenant)
 ROUTED = _flow("routed", Codec("RoutedRecord", Envelope[Routed]), _by_job)
 ANSWERED = _flow("answered", Codec("AnswerRecord", Envelope[Answer]), _by_job)
 VALIDATED = _flow("validated", Codec("ValidatedRecord", Envelope[Validated]), _by_job)
 
+HELD = _flow("held", Codec("HeldRecord", Envelope[Held]), _by_job)
+REVIEWS = Topic("reviews", content_type=JSON)
+VERDICTS = Topic("verdicts")
+REVIEW_STATE = Topic("review-state", Settings(compact=True))
+
+SPEND = Topic("spend")
+SPENDS = Codec("Spend", Spend)
+ROUTING_STATE = Topic("routing-state", Settings(compact=True))
+
 RESULTS = Topic("results", content_type=JSON)
 ESCALATIONS = Topic("escalations", Settings(retention_ms=30 * DAY_MS), JSON)
 RETRIES_10S = Topic("retries.10s")
+RETRIES_5M = Topic("retries.5m")
+PARKED = Topic("parked")
 DEAD_LETTERS = Topic("dead-letters", Settings(retention_ms=30 * DAY_MS, max_bytes=MAX_OWN_BYTES + 65_536))
+DEAD_LETTER_ACTIONS = Topic("dead-letter-actions", Settings(partitions=1, compact=True))
 TRACES = Topic("traces")
 CONTROL = Topic("control", Settings(partitions=1, compact=True))
 REGISTRY = Topic("registry", Settings(partitions=1, compact=True))
 
 TOPICS: tuple[Topic, ...] = (
+    JOBS_HIGH,
     JOBS,
+    JOBS_LOW,
     ADMITTED,
+    SPEND,
+    ROUTING_STATE,
     ROUTED,
     ANSWERED,
     VALIDATED,
     RESULTS,
     ESCALATIONS,
+    HELD,
+    REVIEWS,
+    VERDICTS,
+    REVIEW_STATE,
     RETRIES_10S,
+    RETRIES_5M,
+    PARKED,
     DEAD_LETTERS,
+    DEAD_LETTER_ACTIONS,
     TRACES,
     CONTROL,
     REGISTRY,
 )
+PRODUCERS = {topic.name: topic for topic in (JOBS_HIGH, JOBS, JOBS_LOW)}
+"""What producers write."""
+FLOW: dict[str, FlowTopic[Any]] = {topic.name: topic for topic in (ADMITTED, ROUTED, ANSWERED, VALIDATED)}
+"""What passes from stage to stage."""
 MAX_BYTES = {topic.name: topic.settings.max_bytes for topic in TOPICS}
 BY_SLOT = frozenset({TRACES.name, DEAD_LETTERS.name})
 """Shared by all stages: written to the slot's partition, so that a stalled transaction stalls few."""

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from processors.outcome import Climb, Escalate, Facts, Outcome, Pass, Reject, Retry
+from processors.outcome import NO_FACTS, Climb, Escalate, Facts, Outcome, Pass, Reject, Retry
 from schemas.base import sha256_hex
 from schemas.envelope import Envelope, Head, Spent, Step
 from schemas.stages import Attempt, Decision, Submission
@@ -38,7 +38,7 @@ def after(stage: str, head: Head, outcome: Outcome[Any], moment: Moment) -> Head
         ms=round(moment.duration_ms, 3),
     )
     spent = _spent(head.spent, outcome.facts.attempts)
-    return head.model_copy(update={"path": head.path_with(step), "spent": spent})
+    return head.but(path=head.path_with(step), spent=spent)
 
 
 def _spent(spent: Spent, attempts: tuple[Attempt, ...]) -> Spent:
@@ -76,12 +76,37 @@ def of_outcome(
     stage: str, address: Address, head: Head, envelope: Envelope[Any], outcome: Outcome[Any], moment: Moment
 ) -> Iterator[Event]:
     """The rows of one finished stage: the stage's own, and one for each fact."""
-    yield StageEvent.made(
-        **common(stage, head, moment, "stage"),
-        outcome=OUTCOME_WORDS[type(outcome)],
-        status=outcome.status.value if isinstance(outcome, Reject) else None,
-        reason=outcome.reason,
-        error_class=outcome.facts.attempts[-1].error_class if outcome.facts.attempts else None,
+    shared, facts = common(stage, head, moment, ""), outcome.facts
+    yield StageEvent.of(
+        {
+            **shared,
+            "event_id": shared["event_id"] + "stage",
+            "outcome": OUTCOME_WORDS[type(outcome)],
+            "status": outcome.status.value if isinstance(outcome, Reject) else None,
+            "reason": outcome.reason,
+            "error_class": facts.attempts[-1].error_class if facts.attempts else None,
+            "queue_ms": moment.queue_ms,
+            "duration_ms": moment.duration_ms,
+            "worker": moment.worker,
+            "messaging_destination_name": address.topic,
+            "messaging_kafka_partition": address.partition,
+            "messaging_kafka_offset": address.offset,
+        }
+    )
+    if isinstance(envelope.payload, Submission):
+        yield text("input", undecided_job(envelope.payload, head.workflow).input, moment.finished_at)
+    if facts is not NO_FACTS:
+        yield from _of_facts(shared, facts, facts.decision or vars(envelope.payload).get("decision"), envelope)
+
+
+def repeated(stage: str, address: Address, head: Head, reason: str, moment: Moment) -> StageEvent:
+    """The row of a record that was there before: all that is left of it."""
+    return StageEvent.made(
+        **common(stage, head, moment, f"repeated-{address}"),
+        outcome="repeated",
+        status=None,
+        reason=reason,
+        error_class=None,
         queue_ms=moment.queue_ms,
         duration_ms=moment.duration_ms,
         worker=moment.worker,
@@ -89,10 +114,6 @@ def of_outcome(
         messaging_kafka_partition=address.partition,
         messaging_kafka_offset=address.offset,
     )
-    if isinstance(envelope.payload, Submission):
-        yield text("input", undecided_job(envelope.payload, head.workflow).input, moment.finished_at)
-    decision = outcome.facts.decision or getattr(envelope.payload, "decision", None)
-    yield from _of_facts(common(stage, head, moment, ""), outcome.facts, decision, envelope)
 
 
 def _of_facts(
@@ -100,39 +121,48 @@ def _of_facts(
 ) -> Iterator[Event]:
     place = shared["event_id"]
     if facts.decision is not None:
-        yield _decision_row(shared | {"event_id": place + "decision"}, facts.decision)
+        yield _decision_row(shared, facts.decision)
     for attempt in facts.attempts:
         assert decision is not None, f"{attempt.attempt_id}: an attempt without a decision"
-        yield from _attempt_rows(shared | {"event_id": f"{place}attempt-{attempt.n}"}, attempt, decision)
+        yield from _attempt_rows(shared, attempt, decision)
     for finding in facts.findings:
-        yield CheckEvent.made(
-            **shared | {"event_id": f"{place}check-{finding.check}"},
-            check_name=finding.check,
-            check_version=finding.version,
-            verdict=finding.verdict.value,
-            evidence=finding.evidence,
-            duration_ms=finding.ms,
+        yield CheckEvent.of(
+            {
+                **shared,
+                "event_id": f"{place}check-{finding.check}",
+                "check_name": finding.check,
+                "check_version": finding.version,
+                "verdict": finding.verdict.value,
+                "evidence": finding.evidence,
+                "duration_ms": finding.ms,
+            }
         )
     if (gate := facts.gate) is not None:
         assert decision is not None, f"{place}: a gate without a decision"
-        yield GradeEvent.made(
-            **shared | {"event_id": place + "grade"},
-            variant=decision.variant,
-            gen_ai_response_model=envelope.payload.completion.model,
-            output_sha256=sha256_hex(envelope.payload.output),
-            **gate.__dict__,
+        yield GradeEvent.of(
+            {
+                **shared,
+                "event_id": place + "grade",
+                "variant": decision.variant,
+                "gen_ai_response_model": envelope.payload.completion.model,
+                "output_sha256": sha256_hex(envelope.payload.output),
+                **gate.__dict__,
+            }
         )
 
 
 def _decision_row(shared: dict[str, Any], decision: Decision) -> DecisionEvent:
-    return DecisionEvent.made(
-        **shared,
-        variant=decision.variant,
-        tier=decision.tier.value,
-        gen_ai_provider_name=decision.provider,
-        gen_ai_request_model=decision.model,
-        reasons=decision.reasons,
-        skipped=decision.skipped,
+    return DecisionEvent.of(
+        {
+            **shared,
+            "event_id": shared["event_id"] + "decision",
+            "variant": decision.variant,
+            "tier": decision.tier.value,
+            "gen_ai_provider_name": decision.provider,
+            "gen_ai_request_model": decision.model,
+            "reasons": decision.reasons,
+            "skipped": decision.skipped,
+        }
     )
 
 
@@ -143,31 +173,34 @@ def _attempt_rows(shared: dict[str, Any], attempt: Attempt, decision: Decision) 
     if attempt.response is not None:
         response = text("response", attempt.response, attempt.started_at)
         yield response
-    yield AttemptEvent.made(
-        **shared,
-        attempt_id=attempt.attempt_id,
-        n=attempt.n,
-        variant=decision.variant,
-        tier=decision.tier.value,
-        gen_ai_provider_name=attempt.provider,
-        gen_ai_request_model=attempt.model_asked,
-        gen_ai_response_model=attempt.model_answered,
-        gen_ai_response_finish_reason=attempt.finish_reason,
-        gen_ai_usage_input_tokens=attempt.usage.input_tokens,
-        gen_ai_usage_output_tokens=attempt.usage.output_tokens,
-        gen_ai_usage_cached_tokens=attempt.usage.cached_tokens,
-        cost_usd=attempt.cost_usd,
-        cost_unknown_because=attempt.cost_unknown_because,
-        prompt_sha256=attempt.prompt_sha256,
-        request_sha256=request.sha256,
-        response_sha256=response.sha256 if response is not None else None,
-        http_response_status_code=attempt.http_status,
-        error_class=attempt.error_class,
-        error=attempt.error,
-        provider_request_id=attempt.provider_request_id,
-        limits=attempt.limits,
-        started_at=attempt.started_at,
-        total_ms=attempt.total_ms,
+    yield AttemptEvent.of(
+        {
+            **shared,
+            "event_id": f"{shared['event_id']}attempt-{attempt.n}",
+            "attempt_id": attempt.attempt_id,
+            "n": attempt.n,
+            "variant": decision.variant,
+            "tier": decision.tier.value,
+            "gen_ai_provider_name": attempt.provider,
+            "gen_ai_request_model": attempt.model_asked,
+            "gen_ai_response_model": attempt.model_answered,
+            "gen_ai_response_finish_reason": attempt.finish_reason,
+            "gen_ai_usage_input_tokens": attempt.usage.input_tokens,
+            "gen_ai_usage_output_tokens": attempt.usage.output_tokens,
+            "gen_ai_usage_cached_tokens": attempt.usage.cached_tokens,
+            "cost_usd": attempt.cost_usd,
+            "cost_unknown_because": attempt.cost_unknown_because,
+            "prompt_sha256": attempt.prompt_sha256,
+            "request_sha256": request.sha256,
+            "response_sha256": response.sha256 if response is not None else None,
+            "http_response_status_code": attempt.http_status,
+            "error_class": attempt.error_class,
+            "error": attempt.error,
+            "provider_request_id": attempt.provider_request_id,
+            "limits": attempt.limits,
+            "started_at": attempt.started_at,
+            "total_ms": attempt.total_ms,
+        }
     )
 
 

@@ -1,6 +1,6 @@
 """Envelopes to records: key, bytes and headers of what a stage writes."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from schemas.base import Record as Model
@@ -9,21 +9,13 @@ from schemas.headers import cloud_event
 from schemas.side import DeadLetter
 from streams.header_names import DUE, FIRST_SEEN, ORIGIN, RETURN_TOPIC, ROUND, header_int, header_text
 from streams.records import Address, Delivery, Headers, Raw, Record
-from streams.topics import (
-    ADMITTED,
-    ANSWERED,
-    DEAD_LETTERS,
-    JOBS,
-    RETRIES_10S,
-    ROUTED,
-    VALIDATED,
-    FlowTopic,
-)
+from streams.stage import Moment
+from streams.tiers import Tier, tier_for
+from streams.topics import DEAD_LETTERS, FLOW, PRODUCERS, VERDICTS, FlowTopic
 
 T = TypeVar("T", bound=Model)
 
-
-RETURNS = frozenset(topic.name for topic in (JOBS, ADMITTED, ROUTED, ANSWERED, VALIDATED))
+RETURNS = frozenset((*PRODUCERS, *FLOW, VERDICTS.name))
 """Where a waiting record may go back to."""
 
 
@@ -41,21 +33,26 @@ def flow_record(topic: FlowTopic[T], envelope: Envelope[T], at: datetime) -> Rec
     return Record(topic.name, topic.key(head).encode(), topic.encode(envelope), headers)
 
 
-def waiting_record(returns_to: str, back: Raw, delivery: Delivery, due: datetime, rounds_waited: int) -> Record:
-    """A record that waits in retries.10s until it is due, and then goes back as `back` to the topic named."""
+def waiting_record(returns_to: str, back: Raw, delivery: Delivery, after_s: float, moment: Moment) -> Record:
+    """A record that waits so many seconds, in the tier that fits, and then goes back as `back` to the topic named."""
     first_seen = header_int(back.headers, FIRST_SEEN, delivery.timestamp_ms)
-    origin = delivery.address
+    due = moment.finished_at + timedelta(seconds=after_s)
     known_origin = [(name, value) for name, value in back.headers if name == ORIGIN]
     ours = {RETURN_TOPIC, DUE, ROUND, FIRST_SEEN, ORIGIN}
     headers: Headers = (
         *((name, value) for name, value in back.headers if name not in ours),
         (RETURN_TOPIC, returns_to.encode()),
         (DUE, b"%d" % int(due.timestamp() * 1000)),
-        (ROUND, b"%d" % (rounds_waited + 1)),
+        (ROUND, b"%d" % (moment.rounds_waited + 1)),
         (FIRST_SEEN, b"%d" % first_seen),
-        *(known_origin[:1] or [(ORIGIN, str(origin).encode())]),
+        *(known_origin[:1] or [(ORIGIN, str(delivery.address).encode())]),
     )
-    return Record(RETRIES_10S.name, back.key, back.value, headers)
+    return Record(tier_for(after_s).topic.name, back.key, back.value, headers)
+
+
+def waiting_on(delivery: Delivery, tier: Tier) -> Record:
+    """The same waiting record in another tier, or anew in its own; nothing of it changes, so it counts as no try."""
+    return Record(tier.topic.name, delivery.raw.key, delivery.raw.value, delivery.raw.headers)
 
 
 def returning_record(delivery: Delivery) -> Record | None:

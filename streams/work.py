@@ -1,5 +1,6 @@
 """What a stage does with one delivery: decode, run the processor, dispatch. Every failure becomes an emission here."""
 
+import asyncio
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -8,26 +9,27 @@ from typing import Any
 
 import structlog
 
-from processors.outcome import Outcome, Reject
+from processors.outcome import Outcome, Reject, Retry
 from schemas.avro import Unreadable
 from schemas.base import from_millis
 from schemas.envelope import Envelope
 from schemas.stages import Status
-from streams.dispatch import DELAY_S, dead_letter, dispatch, failed
-from streams.errors import RecordTooLarge, TooManyBugs
-from streams.header_names import DUE, RETURN_TOPIC, ROUND, header_int
+from streams.dispatch import dead_letter, dispatch, failed
+from streams.errors import ProcessKilled, TooManyBugs
+from streams.header_names import ROUND, header_int
 from streams.records import Delivery, Emission
-from streams.stage import Moment, Sleep, Stage
-from streams.topics import MAX_BYTES
-from streams.wire import returning_record
+from streams.sizes import failed_that_fits, taken
+from streams.stage import Moment, Stage
 
 log = structlog.get_logger(__name__)
 
-FRAMING = 128
-"""Bytes that a record, or a header of it, needs beside its content: more than enough."""
-
 BUGS_PER_MINUTE = 50
 """More failures by bugs than this in one minute stop the process: better to stop than to divert everything."""
+
+DEADLINE_GRACE_S = 5.0
+"""Seconds after its deadline at which a call that should have ended by itself is given up."""
+STUCK_WAIT_S = 10.0
+"""Seconds after which a job is tried again whose call was given up."""
 
 
 @dataclass
@@ -41,6 +43,9 @@ class StageWork:
     control_version: Callable[[], int]
     _bugs: list[float] = field(default_factory=list)
 
+    def __post_init__(self) -> None:
+        self._decode = {topic.name: topic.decode for topic in self.stage.reads}
+
     async def __call__(self, delivery: Delivery) -> Emission:
         """The emission of one delivery.
 
@@ -49,7 +54,7 @@ class StageWork:
         """
         taken_at, started = self.clock(), time.perf_counter()
         try:
-            envelope = self.stage.reads.decode(delivery)
+            envelope = self._decode[delivery.address.topic](delivery)
         except Exception as unreadable:  # noqa: BLE001 -- whatever bytes and headers provoke must not stop the stage
             if not isinstance(unreadable, Unreadable):
                 self._count(unreadable)
@@ -57,20 +62,58 @@ class StageWork:
             log.warning("dead letter", stage=self.stage.name, address=str(delivery.address), error=str(unreadable))
             return dead_letter(self.stage.name, self.group, delivery, unreadable, moment)
         try:
-            outcome = await self._outcome(envelope, taken_at)
-            return _taken(dispatch(self.stage, delivery, envelope, outcome, self._moment(delivery, taken_at, started)))
+            return taken(await self._emission(delivery, envelope, taken_at, started))
         except Exception as bug:  # the one place where a bug is caught
             self._count(bug)
             log.exception("bug", stage=self.stage.name, job_id=envelope.head.job_id, trace_id=envelope.head.trace_id)
-            moment = self._moment(delivery, taken_at, started)
-            return failed(self.stage, self.group, delivery, envelope, bug, moment)
+            return self._failed(delivery, envelope, bug, self._moment(delivery, taken_at, started))
+
+    async def give_up(self, delivery: Delivery) -> Emission:
+        """What is left of a record that has ended the process too often: a dead letter, and the end of its job."""
+        moment = self._moment(delivery, self.clock(), time.perf_counter())
+        times = delivery.assignment.note.alone
+        killed = ProcessKilled(f"the process has ended {times} times with this record alone in {self.stage.name}")
+        log.error("given up", stage=self.stage.name, address=str(delivery.address), error=str(killed))
+        if delivery.assignment.note.only_raw:
+            return dead_letter(self.stage.name, self.group, delivery, killed, moment)
+        try:
+            envelope = self._decode[delivery.address.topic](delivery)
+        except Exception:  # noqa: BLE001 -- no job can be told from it
+            return dead_letter(self.stage.name, self.group, delivery, killed, moment)
+        return self._failed(delivery, envelope, killed, moment)
+
+    async def _emission(
+        self, delivery: Delivery, envelope: Envelope[Any], taken_at: datetime, started: float
+    ) -> Emission:
+        outcome = await self._outcome(envelope, taken_at)
+        return dispatch(self.stage, delivery, envelope, outcome, self._moment(delivery, taken_at, started))
+
+    def _failed(self, delivery: Delivery, envelope: Envelope[Any], bug: Exception, moment: Moment) -> Emission:
+        def fail(known: Envelope[Any]) -> Emission:
+            return failed(self.stage, self.group, delivery, known, bug, moment)
+
+        return failed_that_fits(fail, envelope)
 
     async def _outcome(self, envelope: Envelope[Any], now: datetime) -> Outcome[Any]:
-        decided = getattr(envelope.payload, "decided", None)  # what intake has decided stands, however late it is
+        decided = vars(envelope.payload).get("decided")  # what intake has decided stands, however late it is
         if decided is None and envelope.head.deadline <= now:
             late_s = (now - envelope.head.deadline).total_seconds()
             return Reject(Status.EXPIRED, f"the deadline passed {late_s:.1f} s before {self.stage.name} could begin")
-        return await self.stage.runs(envelope)
+        if self.stage.stuck_after_s is None:
+            return await self.stage.runs(envelope)
+        left_s = (envelope.head.deadline - now).total_seconds() + DEADLINE_GRACE_S
+        return await self._unless_stuck(envelope, min(self.stage.stuck_after_s, left_s))
+
+    async def _unless_stuck(self, envelope: Envelope[Any], limit_s: float) -> Outcome[Any]:
+        """A call that never ends would hold up the watermark, and at last the partition."""
+        try:
+            async with asyncio.timeout(limit_s) as limit:
+                return await self.stage.runs(envelope)
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            log.warning("stuck", stage=self.stage.name, job_id=envelope.head.job_id, after_s=limit_s)
+            return Retry(f"{self.stage.name} had no end after {limit_s:.1f} s and was given up", after_s=STUCK_WAIT_S)
 
     def _moment(self, delivery: Delivery, taken_at: datetime, started: float) -> Moment:
         duration_ms = (time.perf_counter() - started) * 1000
@@ -86,16 +129,6 @@ class StageWork:
             ) from bug
 
 
-def _taken(emission: Emission) -> Emission:
-    """The emission, if the broker takes its records: one that it refuses would hold up the commits of every stage."""
-    for record in emission.records:
-        headers = sum(len(name) + len(value or b"") + FRAMING for name, value in record.headers)
-        size = len(record.key or b"") + len(record.value or b"") + headers + FRAMING
-        if size > MAX_BYTES[record.topic]:
-            raise RecordTooLarge(f"a record of {size} bytes for {record.topic}, which takes {MAX_BYTES[record.topic]}")
-    return emission
-
-
 def moment_of(
     delivery: Delivery, taken_at: datetime, finished_at: datetime, duration_ms: float, worker: str, control_version: int
 ) -> Moment:
@@ -109,25 +142,3 @@ def moment_of(
         control_version=control_version,
         rounds_waited=header_int(delivery.raw.headers, ROUND, 0),
     )
-
-
-@dataclass(frozen=True)
-class DelayWork:
-    """Holds a waiting record until it is due and puts it back where it came from."""
-
-    group: str
-    worker: str
-    sleep: Sleep
-    clock: Callable[[], datetime]
-
-    async def __call__(self, delivery: Delivery) -> Emission:
-        """The returning record, when it is due."""
-        taken_at = self.clock()
-        due_ms = header_int(delivery.raw.headers, DUE, delivery.timestamp_ms)
-        if (wait_s := due_ms / 1000 - taken_at.timestamp()) > 0:
-            await self.sleep(min(wait_s, DELAY_S))
-        if (back := returning_record(delivery)) is not None:
-            return Emission((back,))
-        homeless = Unreadable(f"a waiting record must name where it returns to in the header {RETURN_TOPIC}")
-        moment = moment_of(delivery, taken_at, self.clock(), 0.0, self.worker, -1)
-        return dead_letter("delays", self.group, delivery, homeless, moment)

@@ -1,30 +1,45 @@
 """A worker: the stages of one process with their runners, on whatever source and publisher they are given."""
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
 import structlog
 
+from processors.reviewing import Reviewing
+from streams.claim_store import ClaimStore
+from streams.claims import ClaimedWork
+from streams.delays import DelayRunner, DelayWork, PausableSource
+from streams.ledger import LEDGER
+from streams.ordered import LedgerWork
+from streams.pipeline import REVIEWS, STAGES
+from streams.pressure import Gate
 from streams.publisher import Publisher
+from streams.quarantine import Quarantine
+from streams.reviews import CASES, ReviewWork, VerdictIntake
 from streams.runner import Runner
-from streams.source import Source
-from streams.stage import Sleep, Stage
-from streams.topics import RETRIES_10S
+from streams.shortcut import Shortcut, shortened
+from streams.stage import Order, Sleep, Stage
+from streams.state import Changelog
+from streams.tiers import TIERS
+from streams.topics import HELD, SPEND, VERDICTS
+from streams.topics import REVIEWS as TOPIC_OF_REVIEWS
 from streams.transactions import Transactions
-from streams.work import DelayWork, StageWork
+from streams.work import StageWork
 
 log = structlog.get_logger(__name__)
 
-DELAYS = "delays"
-DELAY_CONCURRENCY = 1000
 DRAIN_S = 30.0
 """Seconds that a stopping worker waits for what is in flight; what is cut off then is run again by the next owner."""
 
-OpenSource = Callable[[str, Sequence[str]], Source]
-"""Opens the source of a stage, by the stage's name and the topics it reads."""
+OpenSource = Callable[[str, Sequence[str], Changelog[Any] | None], PausableSource]
+"""Opens the source of a stage, by its name, the topics it reads, and the changelog of what it remembers, if it does."""
+
+REVIEWS_AT_ONCE = 64
+SHARES = {1: (1.0,), 3: (8 / 12, 3 / 12, 1 / 12)}
+"""How a stage's slots are shared among its topics, the most urgent first: all that wait get on, the urgent faster."""
 
 
 def utc_now() -> datetime:
@@ -41,6 +56,12 @@ class Worker:
     publisher: Publisher
     name: str
     control_version: Callable[[], int]
+    gate: Gate | None = None
+    """What holds intake back."""
+    reviewing: Reviewing | None = None
+    """What people's verdicts do, where this worker runs the reviews stage."""
+    claims: ClaimStore | None = None
+    """Where values lie that are too large to travel; without it they travel."""
     clock: Callable[[], datetime] = utc_now
     sleep: Sleep = asyncio.sleep
 
@@ -61,48 +82,78 @@ class Worker:
         # 1. the slot: whoever held it is fenced, what it left open is ended
         await self.publisher.open()
         # 2. one source and one runner per stage; 3. run
-        transactions = Transactions(self.publisher)
-        runners = self._runners(transactions)
+        transactions, quarantine = Transactions(self.publisher), Quarantine()
+        runners = self._runners(transactions, quarantine)
         committing = asyncio.create_task(transactions.run())
+        apart = asyncio.create_task(quarantine.run())
+        asking = [asyncio.create_task(self.gate.run())] if self.gate is not None else []
         running = [asyncio.create_task(runner.run(), name=runner.name) for runner in runners]
         stopping = asyncio.create_task(self._stopping.wait())
         self.ready.set()
         try:
-            await asyncio.wait([committing, stopping, *running], return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait([committing, apart, stopping, *asking, *running], return_when=asyncio.FIRST_COMPLETED)
             # 4. stop: take nothing more, finish and commit what is in flight, then let go
             if self._stopping.is_set():
                 await self._drain(runners, running, transactions, committing)
         finally:
-            await self._leave(runners, [committing, stopping, *running])
-        self._raise_first([committing, *running])
+            await self._leave(runners, [committing, apart, stopping, *asking, *running])
+        self._raise_first([committing, apart, *asking, *running])
 
-    def _runners(self, transactions: Transactions) -> list[Runner]:
-        runners = []
-        for stage in self.stages:
-            source = self.open_source(stage.name, [stage.reads.name])
-            work = StageWork(stage, source.group, self.name, self.clock, self.control_version)
-            runners.append(Runner(stage.name, source, work, transactions, stage.concurrency))
-        source = self.open_source(DELAYS, [RETRIES_10S.name])
-        delay = DelayWork(source.group, self.name, self.sleep, self.clock)
-        return [*runners, Runner(DELAYS, source, delay, transactions, DELAY_CONCURRENCY)]
+    def _runners(self, transactions: Transactions, quarantine: Quarantine) -> list[Runner | DelayRunner]:
+        stages = shortened(self.stages, Shortcut())
+        runners = [runner for stage in stages for runner in self._of_stage(stage, transactions, quarantine)]
+        reviews = self._of_reviews(self.reviewing, transactions, quarantine) if self.reviewing is not None else ()
+        return [*runners, *reviews, *self._of_delays(transactions)]
+
+    def _of_delays(self, transactions: Transactions) -> Iterator[DelayRunner]:
+        for tier in TIERS:
+            source = self.open_source(tier.name, [tier.topic.name], None)
+            work = DelayWork(tier, source.group, self.name, self.sleep, self.clock)
+            yield DelayRunner(tier.name, source, work, transactions)
+
+    def _of_stage(self, stage: Stage[Any, Any], transactions: Transactions, quarantine: Quarantine) -> Iterator[Runner]:
+        """One runner; a stage that reads topics of several priorities has one for each, with its share of the slots."""
+        in_order = stage.order is Order.AS_READ
+        for topic, share in zip(stage.reads, SHARES[len(stage.reads)], strict=True):
+            name = stage.name if topic is stage.reads[len(stage.reads) // 2] else f"{stage.name}.{topic.name}"
+            source = self.open_source(
+                name, [topic.name, SPEND.name] if in_order else [topic.name], LEDGER if in_order else None
+            )
+            kind = LedgerWork if in_order else StageWork
+            bare = kind(stage, source.group, self.name, self.clock, self.control_version)
+            work = bare if self.claims is None else ClaimedWork(bare, self.claims)
+            slots = max(1, round(stage.concurrency * share))
+            gate = self.gate if stage.name == STAGES[0] else None
+            yield Runner(name, source, work, transactions, slots, in_order, work.give_up, quarantine, gate)
+
+    def _of_reviews(self, reviewing: Reviewing, transactions: Transactions, quarantine: Quarantine) -> Iterator[Runner]:
+        source = self.open_source(f"{REVIEWS}.intake", [TOPIC_OF_REVIEWS.name], None)
+        intake = VerdictIntake(source.group, self.name, self.clock)
+        yield Runner(f"{REVIEWS}.intake", source, intake, transactions, REVIEWS_AT_ONCE)
+        source = self.open_source(REVIEWS, [HELD.name, VERDICTS.name], CASES)
+        work = ReviewWork(reviewing, source.group, self.name, self.clock, self.control_version)
+        yield Runner(
+            REVIEWS, source, work, transactions, REVIEWS_AT_ONCE, True, work.give_up, quarantine, tick=work.tick
+        )
 
     async def _drain(
         self,
-        runners: list[Runner],
+        runners: list[Runner | DelayRunner],
         running: list[asyncio.Task[None]],
         transactions: Transactions,
         committing: asyncio.Task[None],
     ) -> None:
         for runner in runners:
             await runner.source.stop()
-        # What waits in retries.10s is not worth waiting for: it stays where it is.
-        stages = [task for task in running if task.get_name() != DELAYS]
+        # What waits in the delay tiers is not worth waiting for: it stays where it is.
+        waiting = {tier.name for tier in TIERS}
+        stages = [task for task in running if task.get_name() not in waiting]
         await asyncio.wait(stages, timeout=DRAIN_S)
-        drained = asyncio.create_task(transactions.drained())
+        drained = asyncio.create_task(_drained(runners, transactions))
         await asyncio.wait([drained, committing], timeout=DRAIN_S, return_when=asyncio.FIRST_COMPLETED)
         drained.cancel()
 
-    async def _leave(self, runners: list[Runner], tasks: list[asyncio.Task[Any]]) -> None:
+    async def _leave(self, runners: list[Runner | DelayRunner], tasks: list[asyncio.Task[Any]]) -> None:
         for task in tasks:
             if not task.done():
                 task.cancel()
@@ -114,6 +165,11 @@ class Worker:
         for task in tasks:
             if not task.cancelled() and (error := task.exception()) is not None:
                 raise _first(error)
+
+
+async def _drained(runners: list[Runner | DelayRunner], transactions: Transactions) -> None:
+    await transactions.drained()
+    await asyncio.gather(*(runner.release() for runner in runners))
 
 
 def _first(error: BaseException) -> BaseException:

@@ -70,6 +70,14 @@ class Child:
         if (code := self._process.poll()) is not None:
             raise LabError(f"the process of {self.log.name} ended with {code}:\n{self.said()[-3000:]}")
 
+    def exit_code(self) -> int | None:
+        """How it ended, minus the signal's number if one ended it; None while it runs."""
+        return self._process.poll()
+
+    def frozen(self) -> bool:
+        """Whether it is stopped (SIGSTOP) and waits for SIGCONT."""
+        return self.exit_code() is None and self._watched.status() == psutil.STATUS_STOPPED
+
     def cpu_s(self) -> float:
         """CPU seconds that it has taken so far, all threads, user and system."""
         times = self._watched.cpu_times()
@@ -103,6 +111,7 @@ class Child:
     def close(self) -> None:
         """End it by whatever it takes."""
         if self._process.poll() is None:
+            self.signal(signal.SIGCONT)  # what is stopped can't end
             with contextlib.suppress(LabError):
                 self.terminate(10)
 

@@ -9,8 +9,8 @@ from typing import Any, Final
 import orjson
 from confluent_kafka import Producer
 
+from checker.topics import assign_from_start, consumer
 from lab.children import Child, LabError, wait_for
-from lab.reading import assign_from_start, consumer
 from penstock.local.banking77 import split
 
 WORKFLOW: Final = "banking_intent"

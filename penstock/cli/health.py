@@ -9,16 +9,8 @@ from penstock.cli.session import nobody_listens, require_broker, require_warehou
 from penstock.settings import Settings
 from sinks.errors import SinkError, WarehouseAway
 from streams.errors import StreamsError
-from streams.kafka.admin import lag
-from streams.pipeline import STAGES
-from streams.topics import ADMITTED, ANSWERED, JOBS, RETRIES_10S, ROUTED, TRACES, VALIDATED
-
-READS: Final = {
-    **dict(zip(STAGES, (topic.name for topic in (JOBS, ADMITTED, ROUTED, ANSWERED, VALIDATED)), strict=True)),
-    "delays": RETRIES_10S.name,
-    "sink": TRACES.name,
-}
-"""Each consumer group's stage and the topic that it reads."""
+from streams.kafka.lags import behind, lags
+from streams.kafka.sink_notes import pauses
 
 COMPONENTS: Final = ("broker", "warehouse", "model_server")
 NEEDS_EXTRA: Final = "psutil"
@@ -44,22 +36,24 @@ class Component:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """The whole of it. `lag` is records not yet worked on, by stage; None when the broker can't be asked."""
+    """The whole of it. `lag` is records not finished yet, by stage; None when the broker can't be asked."""
 
     components: Mapping[str, Component]
     lag: Mapping[str, int] | None
     lag_problem: str = ""
+    paused: tuple[str, ...] = ()
+    """Why sinks store nothing, a sentence for each reason."""
 
     @property
     def healthy(self) -> bool:
-        """Whether every component is, and the broker could be asked."""
+        """Whether every component is, the broker could be asked, and no sink waits."""
         return not self.problems
 
     @property
     def problems(self) -> tuple[str, ...]:
         """What is wrong, one sentence each."""
         wrong = [part.detail or f"{name}: {part.state}" for name, part in self.components.items() if not part.healthy]
-        return tuple(wrong) or ((self.lag_problem,) if self.lag_problem else ())
+        return (*(tuple(wrong) or ((self.lag_problem,) if self.lag_problem else ())), *self.paused)
 
     def to_json(self) -> dict[str, Any]:
         """With stable keys."""
@@ -81,7 +75,8 @@ def look(settings: Settings) -> Health:
     if not components["broker"].healthy:
         return Health(components, None)
     try:
-        return Health(components, lag(lines.connection(settings), READS))
+        link = lines.connection(settings)
+        return Health(components, behind(lags(link)), paused=tuple(map(str, pauses(link))))
     except StreamsError as error:
         return Health(components, None, str(error))
 

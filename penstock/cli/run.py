@@ -1,18 +1,21 @@
-"""run: one worker process of the pipeline, until it is told to stop."""
+"""run: worker processes of the pipeline, until they are told to stop."""
 
-import logging
+import asyncio
+import os
+import signal
 import sys
-from typing import Annotated, Any, Final, TextIO, cast
+import threading
+from typing import Annotated
 
 import structlog
 import typer
 
+from penstock import workers as team
 from penstock.cli.codes import Exit, Failed
 from penstock.cli.output import errors
-from penstock.cli.session import session_of
+from penstock.cli.session import Session, session_of
+from penstock.logs import configure_logs, name_process
 from penstock.run import PARTS, run_worker
-
-LEVELS: Final = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
 def register(app: typer.Typer) -> None:
@@ -22,6 +25,7 @@ def register(app: typer.Typer) -> None:
 
 def run(
     context: typer.Context,
+    *,
     stages: Annotated[
         str,
         typer.Option(
@@ -31,8 +35,18 @@ def run(
             show_default="all",
         ),
     ] = ",".join(PARTS),
+    workers: Annotated[
+        int | None,
+        typer.Option(
+            "--workers",
+            min=1,
+            help="Run so many worker processes, start those again that die, and drain them all at the end.",
+            show_default="one, in this process",
+        ),
+    ] = None,
+    supervised: Annotated[bool, typer.Option("--supervised", hidden=True)] = False,
 ) -> None:
-    """Run the pipeline's stages and the sink in this process, until Ctrl-C or SIGTERM; what is in flight is finished.
+    """Run the pipeline's stages and the sink, until Ctrl-C or SIGTERM; what is in flight is finished.
 
     Workflows of the project that have no active version are published and activated.
     """
@@ -40,11 +54,42 @@ def run(
     session = session_of(context)
     settings = session.settings
     configure_logs(settings.log_level)
+    if workers is not None:
+        raise typer.Exit(_run_several(session, parts, workers))
     session.connection()
-    errors.print(f"penstock: {' → '.join(parts)} at {settings.broker}; stop with Ctrl-C", highlight=False)
     log = structlog.get_logger("penstock")
-    run_worker(settings, parts, on_ready=lambda: log.info("ready", parts=list(parts), broker=settings.broker))
+    if supervised:
+        _end_with_the_supervisor()
+    else:
+        errors.print(f"penstock: {' → '.join(parts)} at {settings.broker}; stop with Ctrl-C", highlight=False)
+
+    def ready() -> None:
+        log.info("ready", parts=list(parts), broker=settings.broker)
+        if supervised:
+            sys.stdout.buffer.write(team.READY)
+            sys.stdout.buffer.flush()
+
+    run_worker(settings, parts, on_ready=ready)
     log.info("stopped")
+
+
+def _run_several(session: Session, parts: tuple[str, ...], count: int) -> int:
+    """The supervisor; the worst exit code of its workers."""
+    settings = session.settings
+    if settings.slot is not None:
+        raise Failed(
+            Exit.USAGE, f"--workers with slot = {settings.slot}: every worker needs a slot of its own; unset it"
+        )
+    if count > settings.max_slots:
+        raise Failed(Exit.USAGE, f"--workers {count} is more than max_slots = {settings.max_slots}")
+    name_process(worker=f"{settings.instance}/supervisor")
+    errors.print(
+        f"penstock: {count} workers of {' → '.join(parts)} at {settings.broker}; stop with Ctrl-C", highlight=False
+    )
+    options = ("--debug",) if session.debug else ()
+    command = (sys.executable, "-m", "penstock.cli", *options, "--project", str(settings.project), "run")
+    of_one = (*command, "--stages", ",".join(parts), "--supervised")
+    return asyncio.run(team.Workers(of_one, count, settings.drain_s).run())
 
 
 def _parts(named: str) -> tuple[str, ...]:
@@ -56,38 +101,12 @@ def _parts(named: str) -> tuple[str, ...]:
     return tuple(part for part in PARTS if part in chosen)
 
 
-class _StandardError:
-    """Standard error as it is when something is written: loggers are cached, and whoever embeds us may replace it."""
+def _end_with_the_supervisor() -> None:
+    """Drain when standard input ends: the supervisor held its other side, and is gone."""
 
-    def write(self, text: str) -> int:
-        """Write to it."""
-        return sys.stderr.write(text)
+    def watch() -> None:
+        while os.read(0, 1024):  # no file object: it would be locked when the process ends
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
 
-    def flush(self) -> None:
-        """Flush it."""
-        sys.stderr.flush()
-
-
-def configure_logs(level: str) -> None:
-    """Log to standard error: for people on a terminal, else one JSON object a line."""
-    is_terminal = sys.stderr.isatty()
-    last: Any = (
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
-        if is_terminal
-        else structlog.processors.JSONRenderer()
-    )
-    # Without local variables: they hold what people wrote.
-    plain = structlog.processors.ExceptionRenderer(structlog.tracebacks.ExceptionDictTransformer(show_locals=False))
-    before = [] if is_terminal else [plain]
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            *before,
-            last,
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
-        logger_factory=structlog.PrintLoggerFactory(cast("TextIO", _StandardError())),
-        cache_logger_on_first_use=True,
-    )
+    threading.Thread(target=watch, name="leash", daemon=True).start()

@@ -6,12 +6,12 @@ import typer
 from rich.markup import escape
 from rich.table import Table
 
+from penstock import wanted
 from penstock.cli.codes import Exit
 from penstock.cli.health import Health, look
 from penstock.cli.output import AsJson, console, errors, print_json, say, warn
 from penstock.cli.session import Session, session_of
 from penstock.settings import Settings
-from streams.kafka.admin import ensure_topics
 
 COLOURS: Final = {"running": "green", "external": "green", "stopped": "dim", "starting": "yellow"}
 NEXT: Final = """\
@@ -39,7 +39,7 @@ def up(
     """
     session = session_of(context)
     start(session.settings, wait_s)
-    ensure_topics(session.connection())
+    wanted.ensure(session.settings, session.connection())
     health = look(session.settings)
     if as_json:
         print_json(health.to_json())

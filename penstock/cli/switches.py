@@ -7,12 +7,11 @@ from typing import Annotated
 
 import typer
 
-from penstock import compose
+from penstock import compose, wanted
 from penstock.cli.codes import Exit, Failed
 from penstock.cli.output import AsJson, print_json, say
 from penstock.cli.session import Session, session_of
 from schemas.control import Control, ControlKind, SwitchKind
-from streams.kafka.admin import ensure_topics
 from streams.kafka.operate import publish_control
 
 
@@ -81,7 +80,7 @@ def _switch(session: Session, kind: ControlKind, target: Kind, name: str, why: s
         at=datetime.now(UTC),
     )
     connection = session.connection()
-    ensure_topics(connection)
+    wanted.ensure(session.settings, connection)
     version = publish_control(connection, control)
     if as_json:
         print_json({"control_version": version, **control.model_dump(mode="json")})
@@ -105,7 +104,7 @@ def publish(
     known = [folder.name for folder in compose.workflow_folders(session.settings)]
     if name is not None and name not in known:
         raise typer.BadParameter(f"{name!r} is no workflow of this project; there are {', '.join(known) or 'none'}")
-    ensure_topics(session.connection())
+    wanted.ensure(session.settings, session.connection())
     published = compose.publish_workflows(
         session.settings, getpass.getuser(), why, unless=lambda workflow: name not in {None, workflow}
     )

@@ -70,9 +70,25 @@ PROPERTIES: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+ACCESS_CONTROL: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "listener.security.protocol.map": "CLIENTS:SASL_PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "sasl.enabled.mechanisms": "SCRAM-SHA-512",
+        "sasl.mechanism.inter.broker.protocol": "SCRAM-SHA-512",
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "allow.everyone.if.no.acl.found": "false",
+    }
+)
+"""For a broker with an administrator: who has no right to something is refused."""
+
+
 @dataclass(frozen=True, slots=True)
 class Broker:
-    """One broker: where its data is, where it listens, and what deviates from PROPERTIES."""
+    """One broker: where its data is, where it listens, and what deviates from PROPERTIES.
+
+    With `admin` (a name and a password, laid down when the storage is formatted) clients must authenticate by
+    SCRAM-SHA-512, and everyone but the admin needs rights for what they do.
+    """
 
     data: Path
     port: int
@@ -80,11 +96,18 @@ class Broker:
     properties: Mapping[str, str] = field(default_factory=dict, repr=False)  # may hold credentials
     cache: Path = field(default_factory=jars.default_cache)
     repository: str = jars.MAVEN_CENTRAL
+    admin: tuple[str, str] | None = field(default=None, repr=False)
 
     @property
     def config(self) -> Path:
         """The server.properties that the next start reads."""
         return self.data / "server.properties"
+
+    @property
+    def tls(self) -> bool:
+        """Whether its clients must come through TLS: a property of the caller's says so."""
+        protocols = self.properties.get("listener.security.protocol.map", "")
+        return any(one.startswith("CLIENTS:") and one.endswith("SSL") for one in protocols.split(","))
 
     @property
     def storage(self) -> Path:
@@ -176,7 +199,20 @@ def _properties(broker: Broker) -> dict[str, str]:
         "controller.quorum.voters": f"1@{controller}",
         "log.dirs": str(broker.storage),
     }
-    return {**PROPERTIES, **addresses, **broker.properties}
+    return {**PROPERTIES, **addresses, **_access_control(broker), **broker.properties}
+
+
+def _access_control(broker: Broker) -> dict[str, str]:
+    if broker.admin is None:
+        return {}
+    name, password = broker.admin
+    login = "org.apache.kafka.common.security.scram.ScramLoginModule required"
+    return {
+        **ACCESS_CONTROL,
+        # The controller's own listener knows no users; nobody but this broker is told its port.
+        "super.users": f"User:{name};User:ANONYMOUS",
+        "listener.name.clients.scram-sha-512.sasl.jaas.config": f'{login} username="{name}" password="{password}";',
+    }
 
 
 def _escape(value: str) -> str:
@@ -191,9 +227,13 @@ def _format(broker: Broker) -> None:
     if cluster.startswith("-"):  # it would read as an option
         cluster = "A" + cluster[1:]
     tool = ("kafka.tools.StorageTool", "format", "--cluster-id", cluster, "--config", str(broker.config))
+    user: tuple[str, ...] = ()
+    if broker.admin is not None:
+        name, password = broker.admin
+        user = ("--add-scram", f"SCRAM-SHA-512=[name={name},password={password}]")
     try:
         done = subprocess.run(  # noqa: S603 - our Java, our arguments
-            command(broker, tool), capture_output=True, text=True, timeout=_FORMAT_TIMEOUT_S, check=False
+            command(broker, (*tool, *user)), capture_output=True, text=True, timeout=_FORMAT_TIMEOUT_S, check=False
         )
     except subprocess.TimeoutExpired as error:
         raise StackStartError(f"formatting {broker.storage} did not end within {_FORMAT_TIMEOUT_S} s") from error

@@ -41,7 +41,7 @@ def ensure(broker: Broker, *, progress: Progress | None = None) -> bool:
         progress("preparing the broker's start-up cache, once for this machine")
     with tempfile.TemporaryDirectory(prefix=".warmup-", dir=target.parent) as scratch:
         made = Path(scratch) / "made.aot"
-        _run(replace(broker, data=Path(scratch) / "broker", port=free_port(), properties={}), made)
+        _run(replace(broker, data=Path(scratch) / "broker", port=free_port(), properties={}, admin=None), made)
         with contextlib.suppress(FileNotFoundError):
             made.replace(target)  # whole or not at all: another stack may start now
     return target.exists()

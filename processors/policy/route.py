@@ -16,14 +16,13 @@ from processors.models import Model, Models, worst_cost
 from processors.policy.ladder import shut
 from processors.settings import TIERS, Rung
 from processors.workflow import Workflow
-from schemas.envelope import Spent
+from schemas.envelope import NOTHING_SPENT, Spent
 from schemas.job import Risk, TaskType
 from schemas.stages import Decision, Tier
 
 FAST_MS = 1200
 _SHORT_TASKS = frozenset({TaskType.CLASSIFY, TaskType.EXTRACT, TaskType.REWRITE})
 _BROAD_TASKS = frozenset({TaskType.SUMMARIZE, TaskType.QA, TaskType.ROUTE})
-NOTHING_SPENT = Spent()
 _BYTES_PER_TOKEN = 2
 """At least so many UTF-8 bytes make a token: a bound, not a guess."""
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from math import isfinite
 from typing import Any
 
 import orjson
@@ -81,10 +82,10 @@ def _reply(request: str, raw: RawResponse, body: Any) -> Answered:
         said = f"the answer holds no text (finish_reason {finish!r})"
         return Failure(exchange, ErrorClass.RETRYABLE_ELSEWHERE, said)
     pieces = (choice.get("logprobs") or {}).get("content") or ()
-    logprobs = tuple(piece["logprob"] for piece in pieces)
-    if not all(isinstance(logprob, (int, float)) for logprob in logprobs):
-        return Reply(exchange, text)
-    return Reply(exchange, text, tuple(piece["token"] for piece in pieces), logprobs)
+    logprobs = [piece["logprob"] for piece in pieces]
+    if not all(isinstance(logprob, (int, float)) and isfinite(logprob) for logprob in logprobs):
+        return Reply(exchange, text)  # 1e999 is a number in JSON, and no probability
+    return Reply(exchange, text, tuple([piece["token"] for piece in pieces]), tuple(map(float, logprobs)))
 
 
 def _refusal(request: str, raw: RawResponse, body: Any, now: datetime) -> Failure:

@@ -49,6 +49,11 @@ class Follower:
                 f"{START_TIMEOUT_S:.0f} s: is the broker up (penstock status), and do the topics exist?"
             )
 
+    @property
+    def following(self) -> bool:
+        """Whether new switches still arrive."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """Stop following."""
         self._closed.set()

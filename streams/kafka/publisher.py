@@ -12,12 +12,14 @@ from typing import Any, cast
 import structlog
 from confluent_kafka import KafkaException, Producer, TopicPartition
 
+from streams import fail_points
 from streams.batch import Batch, Commit
 from streams.commit_metadata import encode
 from streams.errors import BrokerAway, SlotTaken
 from streams.kafka.connection import Connection
 from streams.kafka.offsets import committed
 from streams.kafka.patience import Hung, Patience
+from streams.kafka.refusals import Refusals
 from streams.kafka.source import KafkaSource
 from streams.records import Record
 from streams.topics import BY_SLOT, PARTITIONS
@@ -56,6 +58,7 @@ class KafkaPublisher:
         self._fence = fence
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="transactions")
         self._admin = connection.admin()
+        self._refusals = Refusals(connection)
         self._producer: Producer | None = None
         self._opened_at = 0.0
         self._closed = threading.Event()
@@ -71,6 +74,7 @@ class KafkaPublisher:
 
         Raises:
             SlotTaken: fenced again within one transaction time-out.
+            RecordRefused: the broker refuses a record, and always will.
         """
         await asyncio.get_running_loop().run_in_executor(self._thread, self._commit, batch)
 
@@ -103,7 +107,7 @@ class KafkaPublisher:
                 # Before asking what is owned: a loss afterwards is refused as an old generation.
                 metadata = {commit.source: cast("KafkaSource", commit.source).metadata for commit in batch.commits}
                 owned = batch.owned()
-                if not owned.finished:
+                if not owned.commits:
                     return
                 offsets = [
                     Offsets(cast("KafkaSource", commit.source), metadata[commit.source], self._offsets(commit))
@@ -112,6 +116,8 @@ class KafkaPublisher:
                 end = self._transact(owned.records(), offsets)
             if end is _End.COMMITTED:
                 return
+            if (refused := self._refusals.for_good(self._admin)) is not None:
+                raise refused
             if end is not _End.ABORTED:
                 self._reopen(end)
                 if self._was_committed(offsets):
@@ -125,6 +131,7 @@ class KafkaPublisher:
         producer = self._producer
         assert producer is not None, "commit before open"
         try:
+            self._refusals.clear()
             # 1. begin; 2. every record that the outcomes cause
             producer.begin_transaction()
             for record in records:
@@ -136,9 +143,15 @@ class KafkaPublisher:
                 send = functools.partial(producer.send_offsets_to_transaction, one.partitions, one.metadata, TIMEOUT_S)
                 self._patience.call(send, self._connection.transaction_timeout_ms / 1000)
             # 5. commit
+            fail_points.reach(fail_points.BEFORE_COMMIT)
             self._commit_until_answered(producer)
         except KafkaException as failure:
             return self._abort(producer, failure)
+        except SystemError as crossed:
+            # A fatal error is raised where deliveries are reported; the report that follows it trips over it.
+            if not isinstance(crossed.__cause__, KafkaException):
+                raise
+            return self._abort(producer, crossed.__cause__)
         except Hung as hung:
             log.warning("producer given up", error=str(hung), id=self._transactional_id)
             return _End.HUNG
@@ -147,14 +160,24 @@ class KafkaPublisher:
     def _produce(self, producer: Producer, record: Record) -> None:
         topic = self._connection.topic(record.topic)
         headers: list[tuple[str, str | bytes | None]] = list(record.headers)
-        partition = self._own_partition if record.topic in BY_SLOT else PARTITION_BY_KEY
+        partition = self._partition(record)
         while True:
             try:
-                producer.produce(topic, record.value, record.key, partition, headers=headers)
+                producer.produce(
+                    topic, record.value, record.key, partition, headers=headers, on_delivery=self._refusals.told
+                )
             except BufferError:  # the local queue is full: let it send
                 producer.poll(0.05)
+            except KafkaException as refused:
+                self._refusals.add(topic, refused.args[0])
+                raise
             else:
                 return
+
+    def _partition(self, record: Record) -> int:
+        if record.partition is not None:
+            return record.partition
+        return self._own_partition if record.topic in BY_SLOT else PARTITION_BY_KEY
 
     def _commit_until_answered(self, producer: Producer) -> None:
         """A commit that times out may have happened: it is asked again, never aborted."""

@@ -5,42 +5,48 @@ One thread, synchronous. While the warehouse is away nothing more is consumed: t
 
 import functools
 import itertools
+import re
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar, cast
+from typing import TypeVar, cast
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message
 
 from schemas.avro import encode_rows, row_schema, rows_fingerprint
+from schemas.base import from_millis
 from schemas.control import Control
-from schemas.trace import ControlEvent
-from sinks.avro_body import container
-from sinks.batch import Batch, Limits, Part
-from sinks.errors import BrokenArray, WarehouseAway
+from schemas.trace import TABLES, ControlEvent, DeadLetterEvent, Event
+from sinks.batch import Batch, Item, Limits, Part
+from sinks.errors import BrokenArray, WarehouseAway, WarehouseUnfit
 from sinks.flush import Refused, insert_part
 from sinks.port import Sink
-from sinks.progress import Gap, Position, Source
+from sinks.progress import Position
 from streams.batch import SCHEMA, TABLE
 from streams.errors import BrokerAway
 from streams.header_names import header_text
 from streams.kafka.connection import Connection
-from streams.kafka.offsets import assign_paused, committed, seek
+from streams.kafka.sink_letters import Letters
+from streams.kafka.sink_notes import STAGE
+from streams.kafka.sink_places import Places
 from streams.records import Address, Headers, Raw
 from streams.topics import TRACES
-from streams.wire import unstorable_record
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-STAGE = "sink"
-LIMITS = Limits(rows=50_000, size=64 * 1024 * 1024, age_s=1.0)
+LIMITS = Limits(rows=50_000, size=16 * 1024 * 1024, age_s=1.0)
 POLL_S = 0.2
-TIMEOUT_S = 30.0
+RECORDS = 500
+"""Records taken at once; the consumer's queue (4 MiB, and a fetch beyond it) bounds their bytes."""
+SETTLE_S = 2.0
+"""How long a commit that failed, or an end that holds no record, may wait for the next one."""
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
 """Seconds between tries while the warehouse is away; the last one repeats."""
+ROW_TABLES = frozenset(table.TABLE for table in TABLES)
+FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 
 
 class Stopped(Exception):  # noqa: N818 -- a signal within this module, not an error
@@ -49,9 +55,10 @@ class Stopped(Exception):  # noqa: N818 -- a signal within this module, not an e
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """A record of `traces`: where it lay and its bytes."""
+    """A record of `traces`: where it lay, when, and its bytes."""
 
     address: Address
+    timestamp_ms: int
     raw: Raw
 
 
@@ -66,10 +73,7 @@ class SinkRunner:
     limits: Limits = LIMITS
     clock: Callable[[], float] = time.monotonic
     away_because: str | None = None
-    _next: dict[Source, int] = field(default_factory=dict)
-    _unplaced: list[TopicPartition] = field(default_factory=list)
-    _control: list[ControlEvent] = field(default_factory=list)
-    _undelivered: list[str] = field(default_factory=list)
+    _own_rows: list[Event] = field(default_factory=list)
     _stop: threading.Event = field(default_factory=threading.Event)
 
     def stop(self) -> None:
@@ -87,21 +91,22 @@ class SinkRunner:
             target=control.target.value,
             **fields,
         )
-        self._control.append(row)
+        self._own_rows.append(row)
 
     def run(self) -> None:
         """Consume and insert until stopped.
 
         Raises:
-            BrokerAway: the consumer failed for good.
+            BrokerAway: the consumer failed for good, or dead letters were not acknowledged.
         """
-        self._group = self.connection.group(STAGE)
-        self._traces = self.connection.topic(TRACES.name)  # with the prefix: several may share a warehouse
-        self._admin = self.connection.admin()
-        self._letters = self.connection.idempotent_producer()
+        group = self.connection.group(STAGE)
+        self._topic = self.connection.topic(TRACES.name)  # with the prefix: several may share a warehouse
+        self._letters = Letters(self.connection, group)
+        self._places = Places(self._topic, group, self.connection.admin(), self._stop)
         self._batch: Batch[Taken] = Batch(self.limits)
-        consumer = self.connection.consumer(self._group, self.instance_id)
-        consumer.subscribe([self._traces], on_assign=self._on_assign, on_revoke=self._on_revoke)
+        self._flushed_at = self.clock()
+        consumer = self.connection.consumer(group, self.instance_id, **{"enable.partition.eof": True})
+        consumer.subscribe([self._topic], on_assign=self._places.on_assign, on_revoke=self._places.on_revoke)
         try:
             self._insist(consumer, self.prepare)
             while not self._stop.is_set():
@@ -116,80 +121,106 @@ class SinkRunner:
             self.sink.close()
 
     def _step(self, consumer: Consumer) -> None:
-        self._place(consumer)
-        for message in consumer.consume(500, POLL_S):
-            if message.error() is None:
-                self._take(message)
-            else:
-                self._recover(consumer, message)
-        if self._batch.due(self.clock()) or self._control:
+        self._places.place(
+            consumer,
+            lambda: self._insist(consumer, self.sink.progress),
+            lambda gap: self._insist(consumer, functools.partial(self.sink.record_gap, gap)),
+        )
+        if (first := consumer.poll(POLL_S)) is not None:
+            # Not a longer wait for more: it would take as many bytes as the broker can send meanwhile.
+            for message in (first, *consumer.consume(RECORDS - 1, 0)):
+                self._see(consumer, message)
+        now = self.clock()
+        unsettled = now - self._flushed_at > SETTLE_S and not self._places.settled
+        if self._batch.due(now) or self._own_rows or unsettled:
             self._flush(consumer)
 
-    def _recover(self, consumer: Consumer, message: Message) -> None:
-        """A position that is gone from the log is found anew, with a gap on record; a fatal error ends the sink."""
-        error = message.error()
-        assert error is not None
-        if error.fatal():
+    def _see(self, consumer: Consumer, message: Message) -> None:
+        """Take a record; a position that is gone from the log is found anew; a fatal error ends the sink."""
+        error, partition = message.error(), message.partition()
+        if error is None:
+            self._take(consumer, message)
+        elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 -- librdkafka's own name
+            self._places.reached(partition or 0, message.offset() or 0)
+        elif error.fatal():
             raise BrokerAway(f"the sink can't go on: {error.str()}")
-        log.warning("consumer error", group=self._group, error=error.str())
-        place = TopicPartition(self._traces, message.partition() or 0)
-        if error.code() == KafkaError._AUTO_OFFSET_RESET and place not in self._unplaced:  # noqa: SLF001
-            consumer.pause([place])
-            self._unplaced.append(place)
+        else:
+            log.warning("consumer error", topic=self._topic, partition=partition, error=error.str())
+            if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 -- as above
+                self._places.lose(consumer, partition or 0)
 
-    def _take(self, message: Message) -> None:
-        source = Source(self._traces, message.partition() or 0)
-        offset = message.offset() or 0
-        if source not in self._next:  # revoked meanwhile
+    def _take(self, consumer: Consumer, message: Message) -> None:
+        address = Address(self._topic, message.partition() or 0, message.offset() or 0)
+        if not self._places.take(address.partition, address.offset):
             return
-        self._next[source] = offset + 1
         raw = Raw(message.key(), message.value(), cast("Headers", tuple(message.headers() or ())))
-        taken = Taken(Address(*source, offset), raw)
+        taken = Taken(address, message.timestamp()[1], raw)
         table, fingerprint = header_text(raw.headers, TABLE), header_text(raw.headers, SCHEMA)
         if row_schema(table, fingerprint) is None:
-            self._dead_letter(Refused(taken, f"no schema {fingerprint!r} of a table {table!r} is known here"))
+            self._unknown(consumer, taken, table, fingerprint)
             return
         try:
-            self._batch.add(table, fingerprint, taken.raw.value or b"", taken, self.clock())
+            self._batch.add(table, fingerprint, raw.value or b"", taken, self.clock())
         except BrokenArray as broken:
-            self._dead_letter(Refused(taken, str(broken)))
+            self._give_up(Refused(taken, str(broken), raw.value or b""))
+
+    def _unknown(self, consumer: Consumer, taken: Taken, table: str, fingerprint: str) -> None:
+        """Rows of a newer Penstock wait for a newer sink, in the log; what is no row of ours is a dead letter."""
+        if table not in ROW_TABLES or not FINGERPRINT.fullmatch(fingerprint):
+            why = f"no schema {fingerprint!r} of a table {table!r} is known here"
+            self._give_up(Refused(taken, why, taken.raw.value or b""))
+            return
+        why = (
+            f"{taken.address} holds rows of {table} in the schema {fingerprint}, which this version does not know: a "
+            "newer Penstock wrote them; upgrade this sink"
+        )
+        log.error("rows of a newer schema wait for a newer sink", address=str(taken.address), reason=why)
+        self._places.hold(consumer, taken.address.partition, taken.address.offset, why)
 
     # --- flush: the order is the guarantee ---------------------------------------------------------------------------
 
     def _flush(self, consumer: Consumer) -> None:
-        # 1. the rows of each table; an array that is refused even alone becomes a dead letter
+        reach = self._places.snapshot()
+        # 1. the rows of each table; what is refused even alone becomes a dead letter
         for part in self._batch.take():
             for refused in self._insist(consumer, functools.partial(self._insert, part)):
-                self._dead_letter(refused)
-        self._insist(consumer, self._insert_control)
-        if self._letters.flush(TIMEOUT_S) or self._undelivered:
-            raise BrokerAway(f"dead letters were not acknowledged: {self._undelivered[:1] or 'no answer'}")
-        # 2. how far they reach
-        positions = [Position(*source, next_offset) for source, next_offset in self._next.items()]
+                self._give_up(refused)
+        self._letters.flush()
+        self._insist(consumer, self._insert_own_rows)
+        # 2. how far they reach, in partitions that were not taken away meanwhile
+        offsets = self._places.still(reach)
+        positions = [Position(self._topic, partition, offset) for partition, offset in offsets.items()]
         self._insist(consumer, functools.partial(self.sink.set_progress, positions))
         # 3. the commit
-        if positions:
-            offsets = [TopicPartition(p.topic, p.partition, p.next_offset) for p in positions]
-            try:
-                consumer.commit(offsets=offsets, asynchronous=False)
-            except KafkaException as error:  # the warehouse knows how far the rows reach: the next commit will do
-                log.warning("commit failed", group=self._group, error=error.args[0].str())
+        self._places.commit(consumer, self._places.still(reach))
+        self._flushed_at = self.clock()
 
     def _insert(self, part: Part[Taken]) -> tuple[Refused[Taken], ...]:
-        schema = row_schema(part.table, part.fingerprint)
-        assert schema is not None, f"{part.table} was taken without a schema"
-        return insert_part(self.sink, part, schema)
+        return insert_part(self.sink, part, _schema(part.table, part.fingerprint))
 
-    def _insert_control(self) -> None:
-        """The control history is read by every sink from its start; equal rows collapse."""
-        rows = list(self._control)
-        if not rows:
-            return
-        name = ControlEvent.__name__
-        schema = row_schema(ControlEvent.TABLE, rows_fingerprint(name))
-        assert schema is not None
-        self.sink.insert(ControlEvent.TABLE, container(schema, [encode_rows(name, rows)]), len(rows))
-        del self._control[: len(rows)]
+    def _give_up(self, refused: Refused[Taken]) -> None:
+        taken = refused.tag
+        raw = Raw(taken.raw.key, refused.array, taken.raw.headers)
+        self._own_rows.append(self._letters.send(taken.address, from_millis(taken.timestamp_ms), raw, refused.reason))
+
+    def _insert_own_rows(self) -> None:
+        """What no stage traces: dead letters of the sink, and control, which every sink reads from its start.
+
+        Equal rows collapse. One that is refused is in the log, and in Kafka where it came from.
+        """
+        rows = list(self._own_rows)
+        for model in (ControlEvent, DeadLetterEvent):
+            of_model: Sequence[Event] = [row for row in rows if isinstance(row, model)]
+            if not of_model:
+                continue
+            name, table = model.__name__, model.TABLE
+            items = tuple(Item(encode_rows(name, [row]), 1, row) for row in of_model)
+            part = Part(table, rows_fingerprint(name), items)
+            for refused in insert_part(self.sink, part, _schema(table, part.fingerprint)):
+                log.error("a row of the sink's own was refused", table=table, error=refused.reason)
+        del self._own_rows[: len(rows)]
+
+    # --- while the warehouse is away ---------------------------------------------------------------------------------
 
     def _insist(self, consumer: Consumer, call: Callable[[], T]) -> T:
         """Call until the warehouse answers; meanwhile nothing is consumed, but the group is kept alive.
@@ -201,83 +232,40 @@ class SinkRunner:
             try:
                 answer = call()
             except WarehouseAway as away:
-                self._wait_for_warehouse(consumer, str(away), wait_s)
+                self._wait_for_warehouse(consumer, away, wait_s)
             else:
                 if self.away_because is not None:
                     log.info("warehouse is back")
                     self.away_because = None
-                    consumer.resume(consumer.assignment())
+                    self._places.resume(consumer)
                 return answer
         raise AssertionError("unreachable: the waits never end")
 
-    def _wait_for_warehouse(self, consumer: Consumer, why: str, wait_s: float) -> None:
+    def _wait_for_warehouse(self, consumer: Consumer, away: WarehouseAway, wait_s: float) -> None:
+        why = str(away)
         if self.away_because is None:
             log.warning("warehouse is away; nothing is consumed until it answers", error=why)
+        if isinstance(away, WarehouseUnfit) and self.away_because != why:
+            log.error("the warehouse takes nothing until a person repairs it", error=why)
         self.away_because = why
-        consumer.pause(consumer.assignment())
+        self._places.pause(consumer, why)
         until = time.monotonic() + wait_s
         while (left := until - time.monotonic()) > 0:
             if self._stop.is_set():
                 raise Stopped(why)
-            consumer.poll(min(left, POLL_S))
+            if (message := consumer.poll(min(left, POLL_S))) is not None:
+                self._see_while_away(consumer, message)
 
-    def _dead_letter(self, refused: Refused[Taken]) -> None:
-        address, raw = refused.tag.address, refused.tag.raw
-        log.error("rows refused", address=str(address), error=refused.reason)
-        record = unstorable_record(address, raw, self._group, refused.reason)
-        self._letters.produce(
-            self.connection.topic(record.topic),
-            record.value,
-            record.key,
-            headers=cast("Any", list(record.headers)),
-            on_delivery=self._told,
-        )
+    def _see_while_away(self, consumer: Consumer, message: Message) -> None:
+        """Partitions are paused, so this is an error; were it a record, it would be read again later."""
+        error = message.error()
+        if error is not None and (error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET):  # noqa: SLF001 -- librdkafka's own name
+            self._see(consumer, message)
+        elif error is None:
+            self._places.lose(consumer, message.partition() or 0)
 
-    def _told(self, error: KafkaError | None, _: Message) -> None:
-        if error is not None:
-            self._undelivered.append(error.str())
 
-    # --- where to start ----------------------------------------------------------------------------------------------
-
-    def _on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """Partitions start paused until it is known how far their rows reach."""
-        assign_paused(consumer, self._admin, partitions, self._stop)
-        self._unplaced.extend(partitions)
-
-    def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        """What is not flushed of these is read again by the next owner."""
-        gone = {partition.partition for partition in partitions}
-        self._unplaced = [place for place in self._unplaced if place.partition not in gone]
-        for partition in gone:
-            self._next.pop(Source(self._traces, partition), None)
-        consumer.incremental_unassign(partitions)
-
-    def _place(self, consumer: Consumer) -> None:
-        """Resume each new partition at the lower of what the warehouse noted and what the group committed."""
-        if not self._unplaced:
-            return
-        noted = self._insist(consumer, self.sink.progress)
-        try:
-            told = self._committed()
-            ends = {place.partition: consumer.get_watermark_offsets(place, 5) for place in self._unplaced}
-        except KafkaException as error:  # asked again at the next step
-            log.info("positions not answered yet", group=self._group, error=str(error.args[0]))
-            return
-        places, self._unplaced = self._unplaced, []
-        for place in places:
-            source, low = Source(self._traces, place.partition), ends[place.partition][0]
-            reached = noted.get(source, 0)
-            wanted = min(reached, told.get(place.partition, reached))
-            if wanted < low and source in noted:
-                self._insist(consumer, functools.partial(self.sink.record_gap, Gap(*source, wanted, low)))
-                log.error(
-                    "trace records were gone before they were stored", partition=place.partition, count=low - wanted
-                )
-            high = ends[place.partition][1]
-            self._next[source] = low if wanted > high else max(wanted, low)  # above the end: the topic was made anew
-            seek(consumer, TopicPartition(place.topic, place.partition, self._next[source]))
-            consumer.resume([place])
-
-    def _committed(self) -> dict[int, int]:
-        found = committed(self._admin, self._group, self._unplaced)
-        return {partition: offset for (_, partition), (offset, _) in found.items() if offset >= 0}
+def _schema(table: str, fingerprint: str) -> str:
+    found = row_schema(table, fingerprint)
+    assert found is not None, f"{table} was taken without a schema"
+    return found

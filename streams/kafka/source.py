@@ -92,6 +92,10 @@ class KafkaSource:
         self._wake.set()
         return await self._waiting
 
+    def located(self) -> Sequence[Assignment]:
+        """The assignments whose beginning is known."""
+        return tuple(self._located)
+
     async def stop(self) -> None:
         """Take nothing more; a waiting `take` returns."""
         self._stopped.set()

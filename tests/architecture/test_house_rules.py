@@ -17,6 +17,7 @@ MAX_LINES = 300
 MAX_FUNCTION_LINES = 60
 
 READ_ELSEWHERE = {
+    "PENSTOCK_FAIL_POINT": "for tests of crashes: streams/fail_points.py reads it",
     "PENSTOCK_MODEL_SERVER_API_KEY": "a secret of the local model server, which reads it itself",
     "PENSTOCK_TEST_CLICKHOUSE_URL": "of the tests",
 }

@@ -1,74 +1,118 @@
-"""The checks of the crash tests can fail: each broken promise is found, and named, in doctored evidence."""
+"""The checker can fail: each broken promise is found, and named, in doctored evidence."""
 
 from collections import Counter
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
-from lab.collecting import _wrong_rows
-from lab.evidence import Evidence, broken, surplus_calls
-from lab.model_server import Call
+from checker.calls import Call
+from checker.evidence import Evidence, JobRow, broken, surplus_calls
+from checker.ledger import Ledger, kill
+from checker.traces import wrong_rows
 
 KILL = 100.0
-
+LEDGER = Ledger(
+    published=["a", "b", "c", "d"],
+    one_key=[frozenset({"b", "d"})],
+    unreadable=["jobs/0/7"],
+    faults=[kill(KILL)],
+)
 SOUND = Evidence(
-    published=["a", "b", "c"],
-    results=Counter({"a": 1, "b": 1}),
+    ledger=LEDGER,
+    results={"a": ["accepted"], "b": ["accepted"], "d": ["duplicate"]},
     escalations=Counter({"c": 1}),
     calls={
-        "a/0/0/1": [Call("a/0/0/1", 90.0), Call("a/0/0/1", 103.0, 104.0)],
-        "b/0/0/1": [Call("b/0/0/1", 91.0, 92.0)],
-        "c/0/0/1": [Call("c/0/0/1", 104.0, 105.0)],
+        "a/0/0/1": [Call("a/0/0/1", 90.0, call_id="1"), Call("a/0/0/1", 103.0, 104.0, "4")],
+        "b/0/0/1": [Call("b/0/0/1", 91.0, 92.0, "2")],
+        "c/0/0/1": [Call("c/0/0/1", 104.0, 105.0, "3")],
     },
-    attempts=Counter({"a/0/0/1": 1, "b/0/0/1": 1, "c/0/0/1": 1}),
-    job_rows={"a": (True, 1), "b": (True, 1), "c": (False, 0)},
+    attempts={"a/0/0/1": "req_4", "b/0/0/1": "req_2", "c/0/0/1": None},
+    job_rows={
+        "a": JobRow("accepted", terminal=True, ends=1),
+        "b": JobRow("accepted", terminal=True, ends=1),
+        "c": JobRow("escalated", terminal=False, ends=0),
+        "d": JobRow("duplicate", terminal=True, ends=1),
+    },
     attempts_counted=3,
-    kills=[KILL],
+    dead_letters=Counter({"jobs/0/7": 1}),
 )
+
+
+def without(mapping, *keys):
+    return {key: value for key, value in mapping.items() if key not in keys}
 
 
 def test_sound_evidence_breaks_nothing():
     """A call that was open at the kill and was made again is what nobody can avoid."""
     assert broken(SOUND) == []
-    assert [call.attempt_id for call in surplus_calls(SOUND)] == ["a/0/0/1"]
+    assert [call.call_id for call in surplus_calls(SOUND)] == ["1"]
 
 
 @pytest.mark.parametrize(
     ("change", "found"),
     [
-        ({"published": ["a", "b", "c", "d"]}, ["jobs without an end", "jobs that v_jobs lacks"]),
-        ({"results": Counter({"a": 2, "b": 1})}, ["jobs with more than one result"]),
+        ({"ledger": replace(LEDGER, published="abcde")}, ["jobs without an end", "jobs that v_jobs lacks"]),
+        ({"results": SOUND.results | {"a": ["accepted"] * 2}}, ["jobs with more than one result"]),
         ({"escalations": Counter({"c": 2})}, ["jobs with more than one open escalation"]),
         (
-            {"results": Counter({"a": 1, "b": 1, "c": 1})},
+            {"results": SOUND.results | {"c": ["accepted"]}},
             ["jobs with a result and an open escalation"],
         ),
+        ({"ledger": replace(LEDGER, published="bcd")}, ["ends of jobs that nobody published"]),
         (
-            {"published": ["a", "b"], "job_rows": {"a": (True, 1), "b": (True, 1)}},
-            ["ends of jobs that nobody published"],
+            {
+                "results": SOUND.results | {"d": ["accepted"]},
+                "job_rows": SOUND.job_rows | {"d": SOUND.job_rows["a"]},
+            },
+            ["idempotency keys of which not exactly one job ran"],
         ),
-        ({"job_rows": {"a": (True, 1), "c": (False, 0)}}, ["jobs that v_jobs lacks"]),
+        ({"ledger": replace(LEDGER, one_key=())}, ["jobs called duplicates that are none"]),
+        ({"dead_letters": Counter()}, ["unreadable records without a dead letter"]),
+        ({"dead_letters": Counter({"jobs/0/7": 2})}, ["dead letters more than once"]),
+        ({"ledger": replace(LEDGER, unreadable=())}, ["dead letters of records that can be read"]),
+        ({"waiting": {"routing": 2}}, ["records that still wait"]),
+        ({"ledger": replace(LEDGER, deaths=["routing"])}, ["processes that ended by themselves"]),
+        ({"job_rows": without(SOUND.job_rows, "b")}, ["jobs that v_jobs lacks"]),
         (
-            {"job_rows": {"a": (True, 2), "b": (True, 1), "c": (False, 0)}},
+            {"job_rows": SOUND.job_rows | {"a": JobRow("accepted", terminal=True, ends=2)}},
             ["jobs that v_jobs shows otherwise than the topics do"],
         ),
-        ({"attempts": SOUND.attempts + Counter({"a/0/0/1": 1})}, ["attempts on record more than once"]),
         (
-            {"attempts": SOUND.attempts + Counter({"b/1/0/1": 1}), "attempts_counted": 4},
+            {"job_rows": SOUND.job_rows | {"a": JobRow("failed", terminal=True, ends=1)}},
+            ["jobs that v_jobs shows otherwise than the topics do"],
+        ),
+        ({"repeated_rows": {"v_calls": ["a/0/0/1"]}}, ["rows that a view shows twice"]),
+        ({"wrong_rows": ["jobs: 1 of 2 rows not stored"]}, ["kinds of rows that the warehouse has wrong"]),
+        ({"attempts_counted": 4}, ["attempts counted by ends but not on record"]),
+        ({"unaccounted_usd": Decimal("0.000001")}, ["US dollars that ends and calls disagree on"]),
+        (
+            {"attempts": SOUND.attempts | {"b/1/0/1": None}, "attempts_counted": 4},
             ["attempts on record that the model server never got"],
         ),
-        ({"attempts_counted": 4}, ["attempts counted by ends but not on record"]),
         (
-            {"calls": SOUND.calls | {"b/0/0/1": [Call("b/0/0/1", 101.0), Call("b/0/0/1", 102.0)]}},
-            ["surplus calls that no kill explains"],
+            {"attempts": SOUND.attempts | {"b/0/0/1": "req_9"}},
+            ["answers on record that the model server never gave", "surplus calls that no fault explains"],
         ),
         (
-            {"calls": SOUND.calls | {"b/0/0/1": [Call("b/0/0/1", 91.0), Call("b/0/0/1", 92.0)]}},
-            ["surplus calls that no kill explains"],
+            {"calls": SOUND.calls | {"b/0/0/1": [Call("b/0/0/1", 91.0, 92.0, "2"), Call("b/0/0/1", 101.0)]}},
+            ["calls made again after their answer", "surplus calls that no fault explains"],
         ),
-        ({"in_flight_limit": 0}, ["surplus calls beyond those that could be in flight"]),
         (
-            {"kills": []},
-            ["surplus calls that no kill explains", "surplus calls beyond those that could be in flight"],
+            {"calls": SOUND.calls | {"b/0/0/1": [Call("b/0/0/1", 101.0), Call("b/0/0/1", 102.0, call_id="2")]}},
+            ["surplus calls that no fault explains"],
+        ),
+        (
+            {"calls": SOUND.calls | {"b/0/0/1": [Call("b/0/0/1", 91.0), Call("b/0/0/1", 92.0, call_id="2")]}},
+            ["surplus calls that no fault explains"],
+        ),
+        (
+            {"calls": SOUND.calls | {"b/0/0/1": [Call("b/0/0/1", 10.0, 20.0), Call("b/0/0/1", 102.0, call_id="2")]}},
+            ["surplus calls that no fault explains"],
+        ),
+        ({"ledger": replace(LEDGER, in_flight=0)}, ["surplus calls beyond those that could be in flight"]),
+        (
+            {"ledger": replace(LEDGER, faults=[replace(kill(KILL), repeats_calls=False)])},
+            ["surplus calls that no fault explains", "surplus calls beyond those that could be in flight"],
         ),
     ],
 )
@@ -89,4 +133,4 @@ def test_each_broken_promise_is_found(change, found):
 )
 def test_rows_lost_or_doubled_are_found(traced, stored, found):
     """The warehouse holds what was traced, each row once."""
-    assert _wrong_rows({"jobs": Counter(traced)}, {"jobs": Counter(stored)}) == found
+    assert wrong_rows({"jobs": Counter(traced)}, {"jobs": Counter(stored)}) == found

@@ -1,9 +1,9 @@
 """What kill -9 and SIGTERM leave behind, on real Kafka, seen by bare clients and in the model server's own log."""
 
 import pytest
+from checker.evidence import broken
+from checker.ledger import Ledger, kill
 from lab.children import wait_for
-from lab.collecting import collect, wait_for_rows
-from lab.evidence import broken
 
 from streams.pipeline import STAGES
 from streams.worker import DRAIN_S
@@ -39,12 +39,11 @@ def test_no_job_is_lost_or_ended_twice_by_kill_9(site, jobs, victim, others, kil
     dead = []
     for _ in range(kills):
         until_calls_are_open(site, worker, *rest)
-        dead.append(worker.kill())
+        dead.append(kill(worker.kill()))
         worker = site.start(*victim)
     site.models.set_latency(QUICK_MS)
     site.wait_for_ends(jobs, alive=(worker, *rest))
-    assert not broken(collect(site, published, dead, alive=(worker, *rest)))
-    assert not wait_for_rows(site, alive=(worker, *rest))
+    assert not broken(site.evidence(Ledger(published, faults=dead), alive=(worker, *rest)))
 
 
 def test_sigterm_finishes_what_is_in_flight(site):
@@ -57,9 +56,10 @@ def test_sigterm_finishes_what_is_in_flight(site):
     site.models.set_latency(QUICK_MS)
     successor = site.start()
     site.wait_for_ends(len(published), alive=(successor,))
-    seen = collect(site, published, alive=(successor,))
+    seen = site.evidence(Ledger(published), alive=(successor,))
     assert not broken(seen)
-    assert {attempt: len(calls) for attempt, calls in seen.calls.items()} == dict(seen.attempts)
+    assert all(len(calls) == 1 for calls in seen.calls.values())
+    assert seen.calls.keys() == seen.attempts.keys()
 
 
 @pytest.mark.parametrize("during_insert", [False, True], ids=["between inserts", "during an insert"])
@@ -78,7 +78,4 @@ def test_no_row_is_lost_or_doubled_by_kill_9_of_the_sink(site, stack, during_ins
         sink.kill()
         site.wait_for_ends(len(published), alive=(stages,))
     sink = site.start("sink")
-    seen = collect(site, published, alive=(stages, sink))
-    assert not broken(seen)
-    assert stages.terminate(DRAIN_S) == 0
-    assert not wait_for_rows(site, alive=(sink,))
+    assert not broken(site.evidence(Ledger(published), alive=(stages, sink)))

@@ -14,6 +14,7 @@ from processors.inference import Inference
 from processors.intake import Intake
 from processors.models import read_models
 from processors.providers.scripted import ScriptedProvider, answer
+from processors.reviewing import Reviewing
 from processors.routing import Routing
 from processors.validation import Validation
 from schemas.avro import row_schema
@@ -192,6 +193,7 @@ class Line:
             MemoryPublisher(self.broker, "all"),
             "test",
             control_version=lambda: self.history.state.version,
+            reviewing=Reviewing(self.catalog),
             clock=self.clock,
             sleep=self.clock.sleep,
         )

@@ -19,15 +19,13 @@ from confluent_kafka import Producer
 from penstock import lines
 from schemas.base import json_text, sha256_hex
 from schemas.trace import TABLES
-from streams.kafka.admin import ensure_topics, lag
+from streams.kafka.admin import ensure_topics
 from streams.kafka.clients import Reader
-from streams.pipeline import STAGES
-from streams.topics import ADMITTED, ANSWERED, JOBS, ROUTED, VALIDATED
+from streams.kafka.lags import behind, lags
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 
 ROOT = Path(__file__).parents[2]
-READS = dict(zip(STAGES, (topic.name for topic in (JOBS, ADMITTED, ROUTED, ANSWERED, VALIDATED)), strict=True))
 GOOD = [f"My card has still not arrived, I ordered it {n} days ago." for n in range(20)]
 NOISE = base64.b64encode(secrets.token_bytes(3_750_000)).decode()  # nothing that Kafka could compress below its limits
 LATER = (datetime.now(UTC) + timedelta(days=1)).isoformat()
@@ -139,7 +137,7 @@ class RealWorker:
         return {one["job_id"]: one for topic in ("results", "escalations") for one in self.values(topic)}
 
     def idle(self):
-        return not any(lag(self.connection, READS).values())
+        return not any(behind(lags(self.connection)).values())
 
     def stored(self, table):
         return self.warehouse.query(f"SELECT * FROM {table} FINAL").dicts()

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 import typer
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from penstock import compose
+from penstock import compose, wanted
 from penstock.cli.codes import Exit, Failed
 from penstock.cli.demo.baseline import always_largest
 from penstock.cli.demo.feed import WORKFLOW, Tally, choose, feed
@@ -21,7 +21,6 @@ from penstock.cli.session import Session, session_of
 from penstock.cli.stack import start, stop
 from penstock.local.banking77 import split
 from sinks.summary import Summary, demo_summary, job_counts
-from streams.kafka.admin import ensure_topics
 
 WARM_UP: Final = 20
 """Jobs that go first and don't count: a new broker's first transactions take seconds, and later ones don't."""
@@ -93,7 +92,7 @@ def _stack(session: Session, *, keep: bool) -> Iterator[bool]:
 
 def _run(session: Session, tally: Tally, rate: float, timeout_s: float) -> Report:
     settings = session.settings
-    ensure_topics(session.connection())
+    wanted.ensure(session.settings, session.connection())
     with errors.status("starting a worker …") as spinner, running_worker(settings) as check:
         spinner.update("warming up …")
         warm_up = choose(split("calibrate"), WARM_UP)

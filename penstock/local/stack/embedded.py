@@ -159,13 +159,14 @@ class _Leash:
 
 
 @contextlib.contextmanager
-def embedded(
+def embedded(  # noqa: PLR0913 -- all but two are keywords with defaults
     data_dir: Path,
     components: Sequence[Name] = ("broker", "warehouse", "model_server"),
     *,
     ports: Mapping[Name, int] | None = None,
     heap_mb: int = 384,
     broker_properties: Mapping[str, str] | None = None,
+    broker_admin: tuple[str, str] | None = None,
     model_server_args: Sequence[str] = (),
     wait_s: float = _READY_LIMIT_S,
 ) -> Iterator[EmbeddedStack]:
@@ -177,6 +178,8 @@ def embedded(
         ports: Port by component; default: free ones.
         heap_mb: The broker's heap, MiB.
         broker_properties: Server properties of the broker over ours; the clients' listener is called CLIENTS.
+        broker_admin: Name and password of the broker's administrator: then clients must authenticate (SCRAM-SHA-512),
+            and have a right to what they do.
         model_server_args: Arguments that the model server gets besides port and folder, such as faults.
         wait_s: How long all of it may take to serve, seconds.
 
@@ -192,6 +195,7 @@ def embedded(
             broker_properties=broker_properties or {},
             cache=jars.default_cache(),
             model_server_args=tuple(model_server_args),
+            broker_admin=broker_admin,
         )
     )
     try:

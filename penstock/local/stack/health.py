@@ -2,6 +2,7 @@
 
 import http.client
 import socket
+import ssl
 import struct
 from typing import Final
 
@@ -19,7 +20,7 @@ def problem(component: Component, timeout_s: float = TIMEOUT_S) -> str | None:
     """Return None if the component answers as it should, else the sentence that says what it does instead."""
     try:
         if component.health_path is None:
-            found = _ask_kafka(component.port, timeout_s)
+            found = _ask_kafka(component.port, timeout_s, tls=component.tls)
         else:
             found = _ask_http(component.port, component.health_path, timeout_s)
     except (OSError, http.client.HTTPException) as error:
@@ -38,9 +39,9 @@ def _ask_http(port: int, path: str, timeout_s: float) -> str | None:
     return None if response.status == 200 else f"answers {path} with {response.status}: {body or response.reason}"
 
 
-def _ask_kafka(port: int, timeout_s: float) -> str | None:
+def _ask_kafka(port: int, timeout_s: float, *, tls: bool) -> str | None:
     """Ask for the API versions. A mere connection proves nothing: the kernel accepts it for a process that hangs."""
-    with socket.create_connection((HOST, port), timeout=timeout_s) as connection:
+    with socket.create_connection((HOST, port), timeout=timeout_s) as plain, _encrypted(plain, tls=tls) as connection:
         connection.sendall(struct.pack(">i", len(_API_VERSIONS)) + _API_VERSIONS)
         answer = b""
         while len(answer) < 10 and (more := connection.recv(4096)):
@@ -49,6 +50,14 @@ def _ask_kafka(port: int, timeout_s: float) -> str | None:
         return "closes the connection instead of answering"
     _, correlation, error = struct.unpack_from(">iih", answer)
     return None if (correlation, error) == (1, 0) else f"does not speak Kafka's protocol (error code {error})"
+
+
+def _encrypted(plain: socket.socket, *, tls: bool) -> socket.socket:
+    if not tls:
+        return plain
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE  # it is asked whether it serves, not who it is
+    return context.wrap_socket(plain)
 
 
 def _reason(error: Exception, timeout_s: float) -> str:

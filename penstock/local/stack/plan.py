@@ -36,6 +36,8 @@ class Component:
     """Two arguments that, together, only this component's command line holds."""
     command: Callable[[], tuple[str, ...]]
     before_start: Callable[[], None]
+    tls: bool = False
+    """Whether it must be asked through TLS."""
 
     @property
     def title(self) -> str:
@@ -61,6 +63,7 @@ class StackPlan(BaseModel):
     cache: Path
     repository: str = jars.MAVEN_CENTRAL
     model_server_args: tuple[str, ...] = ()
+    broker_admin: tuple[str, str] | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> "StackPlan":
@@ -120,6 +123,7 @@ class StackPlan(BaseModel):
             properties=self.broker_properties,
             cache=self.cache,
             repository=self.repository,
+            admin=self.broker_admin,
         )
 
     def components(self) -> tuple[Component, ...]:
@@ -154,6 +158,7 @@ class StackPlan(BaseModel):
             marks=self.broker.main if is_broker else (f"penstock.local.{name}", str(data)),
             command=(lambda: broker.command(self.broker)) if is_broker else (lambda: _module(name, port, data) + more),
             before_start=(lambda: broker.prepare(self.broker)) if is_broker else _nothing,
+            tls=is_broker and self.broker.tls,
         )
 
 

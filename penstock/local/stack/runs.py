@@ -11,8 +11,8 @@ from penstock.local.errors import StackError
 from penstock.local.process import Child
 from penstock.local.stack import health, logs
 from penstock.local.stack.plan import Component
-from penstock.local.stack.restarts import LIMIT, GiveUp, RestartAfter, decide
 from penstock.local.stack.state import ComponentState, LastExit, Phase
+from penstock.restarts import LIMIT, GiveUp, RestartAfter, decide
 
 _PROBE_TIMEOUT_S = 0.3
 

@@ -1,14 +1,21 @@
 """Everything with a wire format survives it, whatever its fields hold."""
 
 import contextlib
+import io
 import json
+from decimal import Decimal
+from fractions import Fraction
+from types import SimpleNamespace
 
+import fastavro
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from schemas.avro import RECORDS, Codec, Unreadable, decode_rows, encode_rows
+from schemas.avro import RECORDS, Codec, Unreadable, decode_rows, encode_rows, newest, newest_json
+from schemas.avro_writer import LONG, writer
 from schemas.base import json_text
+from schemas.derive import PRIMITIVES
 from schemas.trace import TABLES
 
 quick = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
@@ -38,6 +45,42 @@ def test_every_row_is_read_as_it_was_written(table, any_of):
         assert [table(**row) for row in decode_rows(table.__name__, data)] == rows
 
     check()
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_the_bytes_are_those_of_the_library(name, any_of):
+    """The functions made from a schema write what fastavro writes, for every record and any content."""
+    write, schema = writer(newest_json(name)), newest(name)
+
+    @quick
+    @given(any_of(RECORDS[name]))
+    def check(value):
+        out = io.BytesIO()
+        fastavro.schemaless_writer(out, schema, value.model_dump())
+        assert write(value) == out.getvalue()
+
+    check()
+
+
+@given(st.decimals(allow_nan=False, allow_infinity=False) | st.decimals(-(10**10), 10**10, places=10))
+@settings(deadline=None)
+def test_money_is_written_whole_or_not_at_all(amount):
+    """An amount of more than 18 digits or 9 places is refused: no digit is dropped in silence."""
+    schema = {"type": "record", "name": "Paid", "fields": [{"name": "usd", "type": PRIMITIVES[Decimal]}]}
+    try:
+        written = writer(schema)(SimpleNamespace(usd=amount))
+    except ValueError:
+        nanos = Fraction(amount) * 10**9
+        assert nanos.denominator > 1 or abs(nanos) >= 10**18
+    else:
+        assert fastavro.schemaless_reader(io.BytesIO(written), schema, None) == {"usd": amount}
+
+
+@pytest.mark.parametrize("number", [2**63, -(2**63) - 1])
+def test_an_integer_beyond_64_bits_is_refused(number):
+    """What no reader could read is not written."""
+    with pytest.raises(OverflowError, match="64 bits"):
+        LONG[number]
 
 
 @quick

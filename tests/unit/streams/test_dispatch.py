@@ -33,7 +33,7 @@ from streams.pipeline import STAGES as NAMES
 from streams.pipeline import Processors, pipeline
 from streams.records import Address, Delivery, Raw
 from streams.stage import Moment
-from streams.topics import ADMITTED, ROUTED
+from streams.topics import ADMITTED, ROUTED, SPENDS
 from streams.wire import returning_record
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
@@ -80,7 +80,7 @@ def attempt(cost, n=1):
 
 
 def delivery(stage="routing", value=b"raw", headers=()):
-    topic = STAGES[stage].reads.name
+    topic = STAGES[stage].reads[-1].name
     return Delivery(Address(topic, 2, 40), 1000, Raw(b"key", value, headers), Assignment(topic, 2))
 
 
@@ -93,7 +93,9 @@ def run(stage, outcome, head=HEAD):
 
 
 def only(emission):
-    (record,) = emission.records
+    """The one record besides what goes with it: the close of a result, what the reviews stage keeps of an escalation."""
+    record, *beside = emission.records
+    assert [one.topic for one in beside] == {"results": ["spend"], "escalations": ["held"]}.get(record.topic, [])
     return record
 
 
@@ -142,7 +144,7 @@ def test_a_retry_waits_as_the_bytes_that_were_read():
 def test_a_retry_of_inference_is_another_round_through_routing():
     """It returns to `admitted` with round + 1: at once without a wait, over the delay topic with one."""
     at_once, later = only(run("inference", Retry("killed"))), only(run("inference", Retry("429", after_s=50)))
-    assert (at_once.topic, later.topic) == ("admitted", "retries.10s")
+    assert (at_once.topic, later.topic) == ("admitted", "retries.5m")
     assert dict(later.headers)[RETURN_TOPIC] == b"admitted"
     for record in (at_once, later):
         read = ADMITTED.decode(Delivery(Address("", 0, 0), 0, Raw(None, record.value), Assignment("", 0)))
@@ -185,16 +187,23 @@ def test_a_rejection_elsewhere_is_the_terminal_record(status):
     assert (result["status"], result["reason"], result["output"]) == (status.value, "because", None)
 
 
+def test_a_result_closes_the_job_for_routing():
+    """Whatever ends a job writes, beside its result, what closes it in routing's state, keyed as `admitted` is."""
+    _, close = run("validation", Reject(Status.REJECTED, "because")).records
+    spend = SPENDS.decode(close.value)
+    assert (close.topic, close.key, spend.kind, spend.tenant, spend.job_id) == ("spend", b"acme", "close", "acme", "j1")
+
+
 def test_a_bug_leaves_a_dead_letter_and_a_failed_result():
     """The record's bytes are kept untouched with the headers that say why; the job's consumer is told."""
     envelope = Envelope(head=HEAD, payload=PAYLOADS["validation"])
     taken = delivery("validation", headers=(("mine", b"1"),))
-    letter, result = failed(STAGES["validation"], "g", taken, envelope, KeyError("x"), MOMENT).records
+    letter, result, close = failed(STAGES["validation"], "g", taken, envelope, KeyError("x"), MOMENT).records
     headers = dict(letter.headers)
     assert (letter.topic, letter.key, letter.value, headers["mine"]) == ("dead-letters", b"key", b"raw", b"1")
     assert (headers["__dlq.errors.offset"], headers["penstock-error-class"]) == (b"40", b"KeyError")
     ended = json.loads(result.value)
-    assert (result.topic, ended["status"]) == ("results", "failed")
+    assert (result.topic, ended["status"], close.topic) == ("results", "failed", "spend")
     assert "answered/2/40" in ended["reason"]
 
 

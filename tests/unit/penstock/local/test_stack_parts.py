@@ -3,7 +3,7 @@ import pytest
 from penstock.local.errors import MemoryTooLowError
 from penstock.local.process import Identity
 from penstock.local.stack import logs, memory, state
-from penstock.local.stack.restarts import GiveUp, RestartAfter, decide
+from penstock.restarts import GiveUp, RestartAfter, decide
 
 
 def test_restarts_wait_longer_each_time_and_end():

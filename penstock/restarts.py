@@ -1,4 +1,4 @@
-"""Decides what follows a component's death: another start after a while, or giving up. Pure; time is an argument."""
+"""Decides what follows a process's death: another start after a while, or giving up. Pure; time is an argument."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -25,7 +25,7 @@ class GiveUp:
 
 
 def decide(deaths: Sequence[float], now: float) -> RestartAfter | GiveUp:
-    """Decide from the times of a component's deaths, the last included: five within a minute are enough."""
+    """Decide from the times of a process's deaths, the last included: five within a minute are enough."""
     recent = sum(1 for death in deaths if now - death < WINDOW_S)
     if recent >= LIMIT:
         return GiveUp(recent)

@@ -1,0 +1,75 @@
+"""The processes of a pipeline, one for each stage and one for the sink: watched, and started again when they end."""
+
+import time
+from collections.abc import Callable
+from typing import Final
+
+from lab.children import STEP_S, Child, LabError
+from lab.site import Site
+
+from chaos.plan import SINK, STAGES
+
+START_S: Final = 90.0
+MOST_DEATHS: Final = 10
+"""So many processes may end by themselves before the run is given up."""
+
+
+class Crew:
+    """One process of each part. Whoever takes one away on purpose puts another in its place."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._members: dict[str, Child] = {}
+        self.deaths: list[str] = []
+        """What ended by itself: none should."""
+
+    def start(self) -> None:
+        """Start all at once and wait until they are ready."""
+        for stage in (*STAGES, SINK):
+            self.launch(stage)
+        for stage in (*STAGES, SINK):
+            self.ready(stage)
+
+    def launch(self, stage: str, **told: str) -> Child:
+        """Start a process in a stage's place, with these variables of the environment, and don't wait."""
+        self._members[stage] = self._site.launch(stage, **told)
+        return self._members[stage]
+
+    def ready(self, stage: str) -> Child:
+        """Wait until the stage's process is ready; return it."""
+        self.until(lambda: '"ready"' in self._members[stage].said(), f"{stage} is ready", START_S)
+        return self._members[stage]
+
+    def dismiss(self, stage: str) -> Child:
+        """Take a process out of sight: what becomes of it is the caller's business."""
+        self.ready(stage)
+        return self._members.pop(stage)
+
+    def until(self, condition: Callable[[], object], what: str, limit_s: float) -> None:
+        """Wait for a condition; who ends meanwhile is noted and replaced.
+
+        Raises:
+            LabError: it takes longer than `limit_s` seconds, or too many processes end by themselves.
+        """
+        give_up = time.monotonic() + limit_s
+        while not condition():
+            self.tend()
+            if time.monotonic() > give_up:
+                logs = "".join(f"\n--- {one.log.name}\n{one.said()[-1500:]}" for one in self._members.values())
+                raise LabError(f"after {limit_s:g} s still not so: {what}{logs}")
+            time.sleep(STEP_S)
+
+    def tend(self) -> None:
+        """Note and replace who has ended.
+
+        Raises:
+            LabError: that happens again and again.
+        """
+        for stage, child in list(self._members.items()):
+            if (code := child.exit_code()) is None:
+                continue
+            last = (child.said().strip().splitlines() or ["no word"])[-1]
+            self.deaths.append(f"{stage} ended with {code}: {last[-300:]}")
+            if len(self.deaths) > MOST_DEATHS:
+                raise LabError("processes end by themselves again and again:\n" + "\n".join(self.deaths))
+            self.launch(stage)

@@ -1,0 +1,200 @@
+"""The reviews stage: joins jobs that wait for a person with people's verdicts. The first verdict, or expiry, wins."""
+
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import cast
+
+import structlog
+
+from processors.outcome import Reject
+from processors.reviewing import Longer, Refused, Reviewing, expired
+from schemas.avro import Codec, Unreadable
+from schemas.envelope import Envelope
+from schemas.review import read_review, review_codec
+from schemas.side import Review
+from schemas.stages import Held
+from schemas.state import Case
+from streams import ends, trace_rows
+from streams.assignment import Assignment
+from streams.dispatch import dead_letter
+from streams.ledger import REMEMBERED_MS
+from streams.records import Address, Delivery, Emission, Raw, Record
+from streams.stage import Moment
+from streams.state import Changelog, PartitionState
+from streams.topics import HELD, REVIEW_STATE, VERDICTS
+from streams.wire import waiting_record
+from streams.work import moment_of
+
+log = structlog.get_logger(__name__)
+
+STAGE = "reviews"
+CASES = Changelog(REVIEW_STATE, Codec("Case", Case))
+HELD_RECORDS = Codec("HeldRecord", Envelope[Held])
+PATIENCE = 6
+AGAIN_S = 10.0
+"""A verdict may be read before the job that it is about: so often, and after so many seconds, it is looked at again."""
+EXPIRED_AT_ONCE = 100
+"""Jobs that are ended in one step when their time is over."""
+
+
+@dataclass(frozen=True)
+class VerdictIntake:
+    """Puts what people write on `reviews`, under whatever key, where the job that it is about waits."""
+
+    group: str
+    worker: str
+    clock: Callable[[], datetime]
+
+    async def __call__(self, delivery: Delivery) -> Emission:
+        """The verdict under its job's key, or a dead letter that says what is wrong with it."""
+        now = self.clock()
+        try:
+            review = read_review(delivery.raw.value)
+        except Unreadable as error:
+            log.warning("dead letter", stage=STAGE, address=str(delivery.address), error=str(error))
+            return dead_letter(STAGE, self.group, delivery, error, moment_of(delivery, now, now, 0.0, self.worker, -1))
+        return Emission((Record(VERDICTS.name, review.job_id.encode(), review_codec().encode(review)),))
+
+    give_up = __call__
+
+
+@dataclass(frozen=True)
+class ReviewWork:
+    """One record of a partition after the other, with the jobs that wait there."""
+
+    decisions: Reviewing
+    group: str
+    worker: str
+    clock: Callable[[], datetime]
+    control_version: Callable[[], int]
+
+    async def __call__(self, delivery: Delivery) -> Emission:
+        """What a job that begins to wait, or a verdict, causes."""
+        try:
+            return self._with_changes(delivery.assignment, self._emission(delivery))
+        except Unreadable as error:
+            log.warning("dead letter", stage=STAGE, address=str(delivery.address), error=str(error))
+            return dead_letter(STAGE, self.group, delivery, error, self._moment(delivery))
+
+    async def give_up(self, delivery: Delivery) -> Emission:
+        """What is left of a record that has ended the process too often."""
+        return dead_letter(STAGE, self.group, delivery, Unreadable("it ended the process"), self._moment(delivery))
+
+    def tick(self, assignment: Assignment) -> Emission | None:
+        """What the passing of time causes in a partition: jobs whose time is over end, decided ones are forgotten."""
+        state = _state(assignment)
+        now = state.now(_millis(self.clock()))
+        over = [(key, case) for key, case in _first(state) if case.held is not None and case.expires_ms <= now]
+        for key, case in _first(state):
+            if case.held is None and now - case.changed_ms >= REMEMBERED_MS:
+                state.drop(key)
+        emissions = [self._end_overdue(assignment, key, case, now) for key, case in over]
+        together = Emission(
+            tuple(record for one in emissions for record in one.records),
+            tuple(event for one in emissions for event in one.events),
+        )
+        done = self._with_changes(assignment, together)
+        return done if done.records else None
+
+    def _end_overdue(self, assignment: Assignment, key: str, case: Case, now: int) -> Emission:
+        held = _held(case)
+        delivery = Delivery(Address(HELD.name, assignment.partition, -1), now, Raw(None, None), assignment)
+        _state(assignment).put(key, Case.made(held=None, expires_ms=0, changed_ms=now))
+        return self._end(delivery, held, expired(held.payload))
+
+    def _emission(self, delivery: Delivery) -> Emission:
+        if delivery.address.topic == HELD.name:
+            return self._open(delivery)
+        return self._decide(delivery, review_codec().decode(delivery.raw.value or b""))
+
+    def _open(self, delivery: Delivery) -> Emission:
+        held = HELD.decode(delivery)
+        state, key = _state(delivery.assignment), _key(held.head.tenant, held.head.job_id)
+        if state.get(key) is not None:
+            moment = self._moment(delivery)
+            row = trace_rows.repeated(STAGE, delivery.address, held.head, "the job waits, or was decided", moment)
+            return Emission((), (row,))
+        case = Case.made(
+            held=delivery.raw.value,
+            expires_ms=_millis(held.payload.expires_at),
+            changed_ms=state.now(_millis(self.clock())),
+        )
+        state.put(key, case)
+        return Emission()
+
+    def _decide(self, delivery: Delivery, review: Review) -> Emission:
+        state, key = _state(delivery.assignment), _key(review.tenant, review.job_id)
+        case = state.get(key)
+        moment = self._moment(delivery)
+        if case is None and moment.rounds_waited < PATIENCE:  # what it is about may still be on its way
+            return Emission((waiting_record(VERDICTS.name, delivery.raw, delivery, AGAIN_S, moment),))
+        if case is None or case.held is None:
+            was = "has been decided already" if case is not None else "does not wait for a person"
+            raise Unreadable(f"job {review.job_id} of tenant {review.tenant} {was}: the verdict changes nothing")
+        held = _held(case)
+        if held.payload.escalation_id != review.escalation_id:
+            raise Unreadable(
+                f"job {review.job_id} waits under the escalation {held.payload.escalation_id}, the verdict is on "
+                f"{review.escalation_id}"
+            )
+        verdict, now = self.decisions.decide(held, review), state.now(_millis(self.clock()))
+        match verdict:
+            case Refused(reason):
+                raise Unreadable(f"the verdict on job {review.job_id} can't be followed: {reason}")
+            case Longer():
+                longer = now + int(ends.REVIEW_TIME / timedelta(milliseconds=1))
+                state.put(key, Case.made(held=case.held, expires_ms=longer, changed_ms=now))
+                return Emission()
+            case Reject():
+                state.put(key, Case.made(held=None, expires_ms=0, changed_ms=now))
+                return self._end(delivery, held, verdict)
+
+    def _end(self, delivery: Delivery, held: Envelope[Held], outcome: Reject) -> Emission:
+        moment, case = self._moment(delivery), held.payload
+        head = trace_rows.after(STAGE, held.head, outcome, moment)
+        ending = ends.Ending(
+            stage=STAGE,
+            head=head,
+            job=case.job,
+            moment=moment,
+            decision=case.decision,
+            completion=case.completion,
+            gate=case.gate,
+        )
+        end = ends.result(ending, outcome.status, outcome.reason, outcome.output)
+        rows = trace_rows.of_outcome(STAGE, delivery.address, head, held, outcome, moment)
+        return Emission(end.records, (*rows, *end.events))
+
+    def _with_changes(self, assignment: Assignment, emission: Emission) -> Emission:
+        changes = _state(assignment).changes()
+        return Emission((*emission.records, *changes), emission.events) if changes else emission
+
+    def _moment(self, delivery: Delivery) -> Moment:
+        now = self.clock()
+        return moment_of(delivery, now, now, 0.0, self.worker, self.control_version())
+
+
+def _first(state: PartitionState[Case]) -> list[tuple[str, Case]]:
+    """The entries changed longest ago; what is due behind them has its turn at the next tick."""
+    return list(itertools.islice(state.oldest(), EXPIRED_AT_ONCE))
+
+
+def _held(case: Case) -> Envelope[Held]:
+    return HELD_RECORDS.decode(case.held or b"")
+
+
+def _state(assignment: Assignment) -> PartitionState[Case]:
+    assert assignment.state is not None, (
+        f"{assignment.topic}/{assignment.partition}: without the state of its partition"
+    )
+    return cast("PartitionState[Case]", assignment.state)
+
+
+def _key(tenant: str, job_id: str) -> str:
+    return f"{tenant}/{job_id}"
+
+
+def _millis(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)

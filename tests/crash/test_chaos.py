@@ -1,0 +1,22 @@
+"""A short chaos run: kills, one of them between produce and commit, a broker restart and a zombie, all accounted for."""
+
+import pytest
+from chaos.driver import run
+from chaos.plan import SHORT, plan
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+
+
+class Silent:
+    def progress(self, ends):
+        pass
+
+    def breaking(self, fault):
+        pass
+
+
+def test_every_promise_holds_while_everything_breaks(stack):
+    """No job is lost or ended twice, no answer is thrown away, whatever is killed, frozen or restarted meanwhile."""
+    outcome = run(stack, plan(1, SHORT, duplicates=False), Silent(), "shortchaos")
+    assert outcome.figures["of these between produce and commit"] == len(SHORT.deaths)
+    assert [str(finding) for finding in outcome.findings if finding.broken] == []
