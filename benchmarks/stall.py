@@ -79,7 +79,7 @@ def _delays(broker: str, topic: str) -> list[float]:
         next_at, number = 0.0, 0
         while time.monotonic() < until or written.keys() - read.keys():
             if time.monotonic() > until + 30:
-                raise LabError(f"{len(written.keys() - read.keys())} marks on {topic} can't be read after half a minute")
+                raise LabError(f"{len(written.keys() - read.keys())} marks on {topic} were not read within 30 s")
             if next_at < time.monotonic() < until:
                 for partition in range(PARTITIONS):
                     key = b"mark-%d-%d" % (number, partition)

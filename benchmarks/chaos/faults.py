@@ -172,9 +172,7 @@ class Injector:
         self.crew.until(lambda: self.site.ends.read() >= enough, f"{stage} goes on without its zombie", TAKEOVER_S)
         zombie.signal(signal.SIGCONT)
         self._awake.append((stage, zombie))
-        self.noted.append(
-            Noted(f"zombie of {stage}", began, time.time() + SETTLE_S, repeats_calls=stage == INFERENCE)
-        )
+        self.noted.append(Noted(f"zombie of {stage}", began, time.time() + SETTLE_S, repeats_calls=stage == INFERENCE))
 
     def _owns_all(self, stage: str, instance: str) -> bool:
         """Whether the members of this instance have all partitions of the stage's group."""

@@ -1,4 +1,4 @@
-"""What will be broken and when: derived from the seed and the number of jobs alone, so that a run can be repeated. Pure.
+"""What is broken and when: derived from the seed and the number of jobs alone, so that a run can be repeated. Pure.
 
 Moments are progress, not time: the number of jobs that have ended. `at` of a record is the number of the job that it is
 published after.

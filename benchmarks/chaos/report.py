@@ -15,19 +15,20 @@ def sentence(fault: Fault) -> str:
     """A fault in words."""
     match fault:
         case Kill(stage=stage, open_calls=calls):
-            return f"kill -9 of {stage}" + (f" with {calls} calls open" if calls else "")
+            words = f"kill -9 of {stage}" + (f" with {calls} calls open" if calls else "")
         case Die(stage=stage, nth=nth):
-            return f"kill -9 of {stage}; its successor dies between produce and commit {nth}"
+            words = f"kill -9 of {stage}; its successor dies between produce and commit {nth}"
         case RestartBroker(how=Restart.MID_TRANSACTION, stage=stage, nth=nth):
-            return f"broker killed while {stage} is frozen before its commit {nth}"
+            words = f"broker killed while {stage} is frozen before its commit {nth}"
         case RestartBroker(how=how):
-            return f"broker restarted, {how}"
+            words = f"broker restarted, {how}"
         case Zombie(stage=stage, same_slot=True, nth=nth):
-            return f"{stage} frozen before its commit {nth}; wakes beside a successor in the same slot"
+            words = f"{stage} frozen before its commit {nth}; wakes beside a successor in the same slot"
         case Zombie(stage=stage):
-            return f"{stage} frozen; wakes when another member has its partitions"
+            words = f"{stage} frozen; wakes when another member has its partitions"
         case WarehouseOutage(seconds=seconds):
-            return f"warehouse frozen for {seconds:g} s"
+            words = f"warehouse frozen for {seconds:g} s"
+    return words
 
 
 class Screen:

@@ -93,7 +93,9 @@ def _of_ends(seen: Evidence) -> Iterator[Finding]:
     yield _finding("ends of jobs that nobody published", (ended | open_) - published)
     done = {job for job, found in seen.results.items() if DUPLICATE not in found} | open_
     runs = {"+".join(sorted(jobs)): len(jobs & done) for jobs in seen.ledger.one_key}
-    yield _finding("idempotency keys of which not exactly one job ran", (jobs for jobs, count in runs.items() if count != 1))
+    yield _finding(
+        "idempotency keys of which not exactly one job ran", (jobs for jobs, count in runs.items() if count != 1)
+    )
     keyed = frozenset[str]().union(*seen.ledger.one_key)
     yield _finding("jobs called duplicates that are none", ended - done - keyed)
 
@@ -113,7 +115,9 @@ def _of_the_warehouse(seen: Evidence) -> Iterator[Finding]:
     """Topics and warehouse tell the same story, once."""
     yield _finding("jobs that v_jobs lacks", set(seen.ledger.published) - set(seen.job_rows))
     yield _finding("jobs that v_jobs shows otherwise than the topics do", _misreported(seen))
-    yield _finding("rows that a view shows twice", (f"{v} {key}" for v, keys in seen.repeated_rows.items() for key in keys))
+    yield _finding(
+        "rows that a view shows twice", (f"{v} {key}" for v, keys in seen.repeated_rows.items() for key in keys)
+    )
     yield Finding("kinds of rows that the warehouse has wrong", len(seen.wrong_rows), tuple(seen.wrong_rows))
     yield Finding("attempts counted by ends but not on record", abs(seen.attempts_counted - len(seen.attempts)))
     apart = seen.unaccounted_usd

@@ -7,9 +7,9 @@ from statistics import median, quantiles
 from typing import Any, Final
 
 import orjson
+from checker.topics import assign_from_start, consumer
 from confluent_kafka import Producer
 
-from checker.topics import assign_from_start, consumer
 from lab.children import Child, LabError, wait_for
 from penstock.local.banking77 import split
 

@@ -1,7 +1,6 @@
 """A Source on a consumer group. One thread makes every call of its consumer: calls from several wait for each other."""
 
 import asyncio
-import collections
 import contextlib
 import functools
 import queue
@@ -13,14 +12,12 @@ from typing import Any, cast
 
 import structlog
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
-from confluent_kafka.admin import OffsetSpec
 
 from streams.assignment import Assignment
-from streams.commit_metadata import ForeignMetadata, Position, decode
-from streams.errors import PositionLost, StreamsError, TopicMismatch
+from streams.errors import StreamsError
+from streams.kafka.beginnings import Beginning, Beginnings, Key, position_lost
 from streams.kafka.connection import Connection
-from streams.kafka.offsets import assign_paused, committed, offsets, seek
-from streams.kafka.restore import restore
+from streams.kafka.offsets import assign_paused, seek
 from streams.records import Address, Delivery, Headers, Raw
 from streams.source import Releases
 from streams.state import Changelog
@@ -33,8 +30,6 @@ IDLE_BEFORE_PAUSE_S = 5.0
 
 RELEASE_S = 2.0
 """Seconds that a partition's release may take before it goes without."""
-
-Key = tuple[str, int]
 
 
 class KafkaSource:
@@ -54,7 +49,7 @@ class KafkaSource:
         self.group = connection.group(stage)
         self.releases: Releases | None = None
         self._concurrency = concurrency
-        self._changelog = changelog
+        self._eager = changelog is not None  # as range assigns
         self._connection = connection
         self._topics = [connection.topic(name) for name in topics]
         self._instance_id = instance_id
@@ -71,6 +66,7 @@ class KafkaSource:
         self._waiting: asyncio.Future[list[Delivery]] | None = None
         self._loop = asyncio.get_running_loop()
         self._admin = connection.admin()
+        self._beginnings = Beginnings(connection, self.group, self._topics, changelog)
         self.metadata: Any = None
         self._thread = threading.Thread(target=self._run, name=f"source-{stage}", daemon=True)
         self._thread.start()
@@ -134,7 +130,7 @@ class KafkaSource:
 
     def _run(self) -> None:
         # Range gives partition n of every topic to one member, which is what a state shared by topics needs.
-        ordered = {"partition.assignment.strategy": "range"} if self._changelog is not None else {}
+        ordered = {"partition.assignment.strategy": "range"} if self._eager else {}
         consumer = self._connection.consumer(self.group, self._instance_id, **ordered)
         consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
         try:
@@ -209,11 +205,7 @@ class KafkaSource:
         error = message.error()
         assert error is not None
         if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 -- librdkafka's local codes are named so
-            raise PositionLost(
-                f"{self.group}: the committed offset of {message.topic()}/{message.partition()} is outside its log "
-                f"({error.str()}). Records may have been lost to retention. Choose where to go on and set the group's "
-                "offset there with Kafka's own tool: kafka-consumer-groups --reset-offsets"
-            )
+            raise position_lost(f"{self.group}: the committed offset of {message.topic()}/{message.partition()}", error)
         if error.fatal():
             raise StreamsError(f"{self.group}: {error.str()}")
         log.warning("consumer error", group=self.group, error=error.str())
@@ -235,80 +227,37 @@ class KafkaSource:
         if not partitions:
             return
         new = [Assignment(self._connection.name_of(p.topic), p.partition) for p in partitions]
-        eager = self._changelog is not None
-        starts = assign_paused(consumer, self._admin, partitions, self._closed, eager=eager)
+        starts = assign_paused(consumer, self._admin, partitions, self._closed, eager=self._eager)
         for partition, assignment in zip(partitions, new, strict=True):
             self._assignments[partition.topic, partition.partition] = assignment
         threading.Thread(target=self._locate, args=(new, starts), name=f"{self.group}-positions", daemon=True).start()
 
     def _locate(self, assignments: list[Assignment], starts: dict[Key, int]) -> None:
-        """Ask for the committed positions until the broker answers: while a transaction holds them, it does not."""
         partitions = [self._partition(assignment) for assignment in assignments]
-        while not self._closed.is_set():
-            try:
-                found = committed(self._admin, self.group, partitions)
-                ends = offsets(self._admin, partitions, OffsetSpec.latest())
-                self._restore_states(assignments, found)
-            except KafkaException as error:
-                log.info("positions not answered yet", group=self.group, error=str(error.args[0]))
-                self._closed.wait(0.2)
-            except StreamsError as failure:
-                return self._fail(failure)
-            else:
-                begin = functools.partial(self._begin, assignments=assignments, starts=starts, ends=ends, found=found)
-                self._commands.put(begin)
-                return self._wake.set()
-        return None
+        try:
+            found = self._beginnings.find(partitions, starts, self._closed)
+        except StreamsError as failure:
+            self._fail(failure)
+        else:
+            self._commands.put(functools.partial(self._begin, assignments=assignments, found=found))
+            self._wake.set()
 
-    def _restore_states(self, assignments: list[Assignment], found: dict[Key, tuple[int, str | None]]) -> None:
-        """Give the assignments of each partition what its earlier records left; they share it."""
-        if self._changelog is None:
-            return
-        expected: dict[int, bool] = {}
-        for (_, partition), (offset, _) in found.items():
-            expected[partition] = expected.get(partition, False) or offset >= 0
-        together = collections.Counter(assignment.partition for assignment in assignments)
-        if lone := [partition for partition, count in together.items() if count != len(self._topics)]:
-            raise TopicMismatch(
-                f"{self.group}: of partition {lone[0]} not all of {', '.join(self._topics)} came to this worker. They "
-                "must have equally many partitions: give the smaller one more"
-            )
-        states = restore(self._connection, self._admin, self._changelog, expected, self._closed)
+    def _begin(self, consumer: Consumer, assignments: list[Assignment], found: dict[Key, Beginning]) -> None:
         for assignment in assignments:
-            assignment.state = states.get(assignment.partition)
-
-    def _begin(
-        self,
-        consumer: Consumer,
-        assignments: list[Assignment],
-        starts: dict[Key, int],
-        ends: dict[Key, int],
-        found: dict[Key, tuple[int, str | None]],
-    ) -> None:
-        for assignment in assignments:
-            if not assignment.live:
-                continue
             partition = self._partition(assignment)
-            key = (partition.topic, partition.partition)
-            offset, metadata = found.get(key, (-1, None))
-            if offset >= 0:
-                assignment.restore(self._restored(partition, offset, metadata), self._concurrency, ends[key])
+            beginning = found.get((partition.topic, partition.partition))
+            if beginning is None or not assignment.live:
+                continue
+            assignment.state = beginning.state
+            if beginning.position is not None:
+                assignment.restore(beginning.position, self._concurrency, beginning.end)
             else:
-                assignment.begin_at(starts[key])
-            partition.offset = offset if offset >= 0 else starts[key]
+                assignment.begin_at(beginning.offset)
+            partition.offset = beginning.offset
             seek(consumer, partition)
             self._located.add(assignment)
             if not self._paused:  # else it is resumed with the others: what is polled until then is thrown away
                 consumer.resume([partition])
-
-    def _restored(self, partition: TopicPartition, offset: int, metadata: str | None) -> Position:
-        try:
-            return decode(offset, metadata)
-        except ForeignMetadata as error:
-            raise PositionLost(
-                f"{self.group}, {partition.topic}/{partition.partition}: {error}. Only Penstock may commit to its "
-                "groups; choose where to go on: delete the group's offset of this partition to start at its beginning"
-            ) from error
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Return only after the open transaction has ended: until then the partitions are still ours to commit."""
@@ -324,10 +273,10 @@ class KafkaSource:
         self._unassign(consumer, partitions)
 
     def _unassign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        if self._changelog is None:
-            consumer.incremental_unassign(partitions)
-        else:
+        if self._eager:
             consumer.unassign()
+        else:
+            consumer.incremental_unassign(partitions)
 
     def _release(self, partitions: list[TopicPartition]) -> None:
         """Let whoever takes these over know that nothing has gone wrong; if that can't be said now, it is no harm."""

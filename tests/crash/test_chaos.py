@@ -1,4 +1,4 @@
-"""A short chaos run: kills, one of them between produce and commit, a broker restart and a zombie, all accounted for."""
+"""A short chaos run: kills, one between produce and commit, a broker restart and a zombie, all accounted for."""
 
 import pytest
 from chaos.driver import run

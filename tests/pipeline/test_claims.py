@@ -58,10 +58,10 @@ async def test_a_large_job_passes_as_small_records(claiming, store):
     assert sum(LARGE in request.messages[-1].content for request in claiming.provider.requests) == 1
 
 
-async def test_a_large_job_climbs_and_waits_with_its_claim(claiming, store):
-    """What goes back to routing is claimed anew; what only waits carries the claim that it came with."""
-    said = iter([answer('{"intent":"found"}', "tiny", 0.3)])
-    claiming.script = lambda request: next(said, None) or answer('{"intent":"lost"}', request.model.id, 0.99)
+async def test_a_large_job_climbs_with_a_new_claim(claiming):
+    """What goes back to routing is another record, and claimed anew."""
+    unsure = iter([answer('{"intent":"found"}', "tiny", 0.3)])
+    claiming.script = lambda request: next(unsure, None) or answer('{"intent":"lost"}', request.model.id, 0.99)
     claiming.submit("j1", LARGE)
     result = await claiming.result("j1")
     assert (result["status"], result["rung"]) == ("accepted", 1)
@@ -69,20 +69,20 @@ async def test_a_large_job_climbs_and_waits_with_its_claim(claiming, store):
     assert len([raw for _, raw in flow(claiming) if claim_of(raw)]) == 8
 
 
-async def away(line, store, stage="inference"):
-    """Take the store away between two stages, and publish."""
+def away(store):
+    """Take the store away: what is left is a folder on which nothing is mounted."""
     folder = store.folder.rename(store.folder.with_name("elsewhere"))
     store.folder.mkdir()
     (store.folder / "README").write_text("mounted, and empty")
     return folder
 
 
-async def stopped_before_inference(line, store):
+async def stopped_before_inference(line, store, **fields):
     """A large job whose claim for inference is written, while inference does not run."""
     held = line._stages
     line._stages = lambda: tuple(stage for stage in held() if stage.name in {"intake", "routing"})
     await restart(line, store)
-    line.submit("j1", LARGE)
+    line.submit("j1", LARGE, **fields)
     await line.until(lambda: line.broker.records("routed"))
     await line.stop()
     line._stages = held
@@ -97,7 +97,7 @@ def back(store, folder):
 async def test_a_store_that_is_away_is_waited_for(claiming, store):
     """The record waits with its claim and its reason on record, and goes on as if nothing had been."""
     await stopped_before_inference(claiming, store)
-    folder = await away(claiming, store)
+    folder = away(store)
     await restart(claiming, store)
     await claiming.until(lambda: claiming.broker.records("retries.10s"))
     (waiting,), (routed,) = claiming.broker.records("retries.10s"), claiming.broker.records("routed")
@@ -114,7 +114,7 @@ async def test_a_store_that_is_away_is_waited_for(claiming, store):
 async def test_a_value_that_is_gone_ends_its_job_and_can_be_redriven(claiming, store):
     """After a quarter of an hour the job fails with a dead letter that names file and store; with the store it goes on."""
     await stopped_before_inference(claiming, store)
-    folder = await away(claiming, store)
+    folder = away(store)
     await restart(claiming, store)
     await claiming.until(lambda: claiming.broker.records("retries.10s"))
     claiming.clock.move(PATIENCE_S + 1)
@@ -138,14 +138,8 @@ async def test_a_value_that_is_gone_ends_its_job_and_can_be_redriven(claiming, s
 
 async def test_a_deadline_ends_a_wait_for_the_store(claiming, store):
     """Nothing waits past its deadline: the job expires, with the store's absence as its last reason."""
-    held = claiming._stages
-    claiming._stages = lambda: tuple(stage for stage in held() if stage.name in {"intake", "routing"})
-    await restart(claiming, store)
-    claiming.submit("j1", LARGE, deadline_ms=5_000)
-    await claiming.until(lambda: claiming.broker.records("routed"))
-    await claiming.stop()
-    claiming._stages = held
-    await away(claiming, store)
+    await stopped_before_inference(claiming, store, deadline_ms=5_000)
+    away(store)
     await restart(claiming, store)
     result = await claiming.result("j1")
     assert result["status"] == "expired"
@@ -155,9 +149,6 @@ async def test_a_deadline_ends_a_wait_for_the_store(claiming, store):
 
 async def test_a_store_that_takes_nothing_stops_nobody(claiming, store):
     """A disk that is full costs speed, not jobs: the value travels, as its topic allows."""
-    store.folder.mkdir(parents=True)
-    store.folder.chmod(0)
-    store.folder.rmdir()
     store.folder.write_text("no folder at all")
     claiming.submit("j1", LARGE)
     assert (await claiming.result("j1"))["status"] == "accepted"

@@ -1,4 +1,4 @@
-"""Watermark, commit metadata and restore against a plain model: which records ran, and which outcomes were committed."""
+"""Watermark, commit metadata and restore against a plain model: which records ran, which outcomes were committed."""
 
 from hypothesis import settings
 from hypothesis import strategies as st
