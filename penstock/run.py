@@ -97,8 +97,8 @@ class Process:
         follower = Follower(self._link, self._history.on_control, self._history.on_bundle)
         self._vitals.sink, self._vitals.follower = sink, follower
         providers = connect(self._catalog.models)
+        await self._vitals.open()
         try:
-            await self._vitals.open()
             await asyncio.to_thread(follower.start)
             await asyncio.to_thread(self._activate_missing)
             _settle_memory()

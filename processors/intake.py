@@ -59,7 +59,9 @@ class Intake:
         workflow = self._workflow(head, control)
         if not isinstance(workflow, Workflow):
             return workflow
-        return self._misfit(job, workflow) or Pass(Admitted.made(job=job, decided=None), head=_settled(job, workflow, control))
+        return self._misfit(job, workflow) or Pass(
+            Admitted.made(job=job, decided=None), head=_settled(job, workflow, control)
+        )
 
     def _workflow(self, head: Head, control: ControlState) -> Workflow | Retry | Reject:
         version = control.active.get(head.workflow)

@@ -8,6 +8,8 @@ from schemas.base import sha256_hex
 
 Headers = tuple[tuple[str, bytes], ...]
 
+_VERSION = ("ce_specversion", b"1.0")
+
 JSON = b"application/json"
 AVRO = b"application/avro"
 
@@ -17,7 +19,7 @@ _TRACEPARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a
 def cloud_event(kind: str, *, event_id: str, source: str, time: datetime, content_type: bytes, trace: str) -> Headers:
     """The headers of a record that Penstock writes: what it is, whose, when, and the trace that it belongs to."""
     return (
-        ("ce_specversion", b"1.0"),
+        _VERSION,
         ("ce_id", event_id.encode()),
         ("ce_type", b"penstock." + kind.encode()),
         ("ce_source", source.encode()),

@@ -59,10 +59,12 @@ class Result(Record):
 
     def to_json(self) -> bytes:
         """The record as people read it: output as a JSON value, money as a string, times in ISO 8601."""
-        fields = self.model_dump(mode="json", exclude={"output", "cost_usd", "decision_path"})
+        fields = dict(self.__dict__)  # what is set apart below is all that JSON has no value for
         fields["output"] = orjson.Fragment(self.output) if self.output is not None else None
         fields["cost_usd"] = None if self.cost_usd is None else format(self.cost_usd, "f")
         fields["decision_path"] = orjson.Fragment(self.decision_path)
+        fields["usage"], fields["timings"] = self.usage.__dict__, self.timings.__dict__
+        fields["snapshot"] = None if self.snapshot is None else self.snapshot.model_dump(mode="json")
         return orjson.dumps(fields)
 
     @staticmethod

@@ -8,6 +8,7 @@ class StreamsError(Exception):
       SlotTaken         another process writes under the same transactional id
       PositionLost      the committed offset lies outside the log: someone must choose where to go on
       StateLost         what an ordered stage remembers does not agree with its changelog: someone must choose
+      StateInUse        what a stage remembers can't be mended while a worker runs it
       TopicMismatch     a topic is missing or has settings that break a promise
       BrokerAway        the broker does not answer
       TooManyBugs       processors raise again and again: stopped before the commit
@@ -29,6 +30,10 @@ class PositionLost(StreamsError):  # noqa: N818 -- names what is the case
 
 class StateLost(StreamsError):  # noqa: N818 -- names what is the case
     """State and changelog disagree, or the changelog is gone."""
+
+
+class StateInUse(StreamsError):  # noqa: N818 -- names what is the case
+    """A worker runs the stage."""
 
 
 class TopicMismatch(StreamsError):  # noqa: N818 -- names what is the case

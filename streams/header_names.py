@@ -20,8 +20,10 @@ REDRIVE_OF = "penstock-redrive-of"
 
 def header_text(headers: Headers, name: str) -> str:
     """A header's text, or nothing where it is absent or no UTF-8."""
-    found = next((value for key, value in headers if key == name and value is not None), b"")
-    return found.decode(errors="replace")
+    for key, value in headers:
+        if key == name and value is not None:
+            return value.decode(errors="replace")
+    return ""
 
 
 def header_int(headers: Headers, name: str, default: int) -> int:

@@ -85,7 +85,7 @@ class Owned:
     in_flight: int
 
 
-@dataclass
+@dataclass(eq=False)
 class Now(Collector):
     """What is so at the moment, asked at each scrape. Each part that this process runs fills in what it knows."""
 

@@ -29,8 +29,10 @@ LETTER_HEADERS = "__dlq.errors.topic"
 
 def size_of(record: Record) -> int:
     """Bytes of a record, framing included."""
-    headers = sum(len(name) + len(value or b"") + FRAMING for name, value in record.headers)
-    return len(record.key or b"") + len(record.value or b"") + headers + FRAMING
+    size = len(record.key or b"") + len(record.value or b"") + FRAMING
+    for name, value in record.headers:
+        size += len(name) + len(value or b"") + FRAMING
+    return size
 
 
 def limit_of(record: Record) -> int:

@@ -86,13 +86,16 @@ class PartitionState(Generic[V]):
         """The changes since the last call as records of the changelog, the mark last; nothing if there are none."""
         if not self._changes:
             return ()
+        changes, self._changes = self._changes, {}
+        topic = self.changelog.topic.name
+        records = (Record(topic, key.encode(), value, partition=self.partition) for key, value in changes.items())
+        return (*records, self._marked())
+
+    def _marked(self) -> Record:
         mark = StateMark.made(
             partitions=self._partitions, entries=len(self._entries), digest=self._digest, clock_ms=self._clock_ms
         )
-        changes = [*self._changes.items(), (MARK, _MARKS.encode(mark))]
-        self._changes = {}
-        topic = self.changelog.topic.name
-        return tuple(Record(topic, key.encode(), value, partition=self.partition) for key, value in changes)
+        return Record(self.changelog.topic.name, MARK.encode(), _MARKS.encode(mark), partition=self.partition)
 
     # --- restore -----------------------------------------------------------------------------------------------------
 
@@ -132,6 +135,20 @@ class PartitionState(Generic[V]):
             )
         self._clock_ms = mark.clock_ms
 
+    def accept(self) -> tuple[Record, ...]:
+        """Take what was restored as the truth, whatever was written last: the records that say so on the changelog.
+
+        What can't be read is removed. Only for an operator who has decided so.
+        """
+        for key, value in self._restoring.items():
+            name = key.decode(errors="replace")
+            try:
+                self._take_over(name, value)
+            except StateLost:
+                self._changes[name] = None
+        self._restoring = {}
+        return (*(record for record in self.changes() if record.key != MARK.encode()), self._marked())
+
     def _take_over(self, key: str, value: bytes) -> None:
         try:
             if key == MARK:
@@ -158,8 +175,8 @@ class PartitionState(Generic[V]):
 
 
 _CHOICE = (
-    "Restore the topic from a copy, or accept that jobs seen before are not recognised: `penstock state reset` writes "
-    "what is there as the truth"
+    "Restore the topic from a copy, or accept what is there as the truth, so that jobs seen before may not be "
+    "recognised: penstock state reset"
 )
 
 

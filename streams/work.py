@@ -11,7 +11,6 @@ import structlog
 
 from processors.outcome import Outcome, Reject, Retry
 from schemas.avro import Unreadable
-from schemas.base import from_millis
 from schemas.envelope import Envelope
 from schemas.stages import Status
 from streams.dispatch import dead_letter, dispatch, failed
@@ -133,10 +132,10 @@ def moment_of(
     delivery: Delivery, taken_at: datetime, finished_at: datetime, duration_ms: float, worker: str, control_version: int
 ) -> Moment:
     """When and where a delivery was worked on; `queue_ms` is the time since the broker appended it."""
-    queued = taken_at - from_millis(delivery.timestamp_ms)
+    queue_ms = taken_at.timestamp() * 1000 - delivery.timestamp_ms
     return Moment(
         finished_at=finished_at,
-        queue_ms=max(0.0, queued.total_seconds() * 1000),
+        queue_ms=max(0.0, round(queue_ms, 3)),
         duration_ms=duration_ms,
         worker=worker,
         control_version=control_version,

@@ -39,8 +39,8 @@ def main() -> int:
     parser.add_argument("--json", action="store_true", help="print JSON on standard output, the rest on standard error")
     told = parser.parse_args()
     size = SHORT if told.short else LONG
-    if told.jobs is not None and told.jobs < SHORT.jobs:
-        parser.error(f"--jobs {told.jobs}: a plan needs at least {SHORT.jobs} jobs to break something between them")
+    if told.jobs is not None and told.jobs < 2 * size.window:
+        parser.error(f"--jobs {told.jobs}: this plan needs at least {2 * size.window} to break something between them")
     chosen = plan(told.seed, replace(size, jobs=told.jobs or size.jobs), duplicates=told.duplicates)
     console = Console(stderr=told.json)
     screen = Screen(chosen, console)

@@ -20,6 +20,7 @@ class Crew:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._members: dict[str, Child] = {}
+        self._complete = False
         self.deaths: list[str] = []
         """What ended by itself: none should."""
 
@@ -29,6 +30,7 @@ class Crew:
             self.launch(stage)
         for stage in (*STAGES, SINK):
             self.ready(stage)
+        self._complete = True
 
     def launch(self, stage: str, **told: str) -> Child:
         """Start a process in a stage's place, with these variables of the environment, and don't wait."""
@@ -57,7 +59,10 @@ class Crew:
             if time.monotonic() > give_up:
                 logs = "".join(f"\n--- {one.log.name}\n{one.said()[-1500:]}" for one in self._members.values())
                 raise LabError(f"after {limit_s:g} s still not so: {what}{logs}")
-            time.sleep(STEP_S)
+            if self._complete:
+                self._site.ends.read()  # which waits a moment; the producer keeps pace with it
+            else:
+                time.sleep(STEP_S)
 
     def tend(self) -> None:
         """Note and replace who has ended.

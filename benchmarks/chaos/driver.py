@@ -68,9 +68,12 @@ def run(stack: EmbeddedStack, plan: Plan, watcher: Watcher, name: str = "chaos")
         life.callback(publishing.close)
         injector = Injector(site, stack, crew)
         for fault in plan.faults:
+            publishing.allowed = fault.at + plan.size.window // 2
             _until_ends(site, crew, publishing, fault.at, watcher)
             watcher.breaking(fault)
+            publishing.allowed = fault.at + plan.size.window
             injector.inject(fault)
+        publishing.allowed = plan.size.jobs
         crew.until(publishing.done.is_set, "all is published", STUCK_S + plan.size.jobs)
         publishing.require_success()
         _until_ends(site, crew, publishing, publishing.ends, watcher)
@@ -84,7 +87,7 @@ def _until_ends(site: Site, crew: Crew, publishing: Publishing, count: int, watc
     """Wait until so many jobs have ended, as long as any do."""
     while site.ends.count < count:
         before = site.ends.count
-        crew.until(lambda before=before: site.ends.read() > before, f"more than {before} of {count} ends", STUCK_S)
+        crew.until(lambda before=before: site.ends.count > before, f"more than {before} of {count} ends", STUCK_S)
         publishing.require_success()
         watcher.progress(site.ends.count)
 

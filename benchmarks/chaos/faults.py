@@ -169,7 +169,7 @@ class Injector:
     def _wake(self, stage: str, zombie: Child, began: float) -> None:
         """Let it go on once others have done its work."""
         enough = self.site.ends.count + ENDS_BY_ANOTHER
-        self.crew.until(lambda: self.site.ends.read() >= enough, f"{stage} goes on without its zombie", TAKEOVER_S)
+        self.crew.until(lambda: self.site.ends.count >= enough, f"{stage} goes on without its zombie", TAKEOVER_S)
         zombie.signal(signal.SIGCONT)
         self._awake.append((stage, zombie))
         self.noted.append(Noted(f"zombie of {stage}", began, time.time() + SETTLE_S, repeats_calls=stage == INFERENCE))

@@ -101,7 +101,7 @@ class Size:
 
     jobs: int
     window: int
-    """Jobs that are published and have not ended, at most."""
+    """Jobs that are published and have not ended, at most; as many are left for the last fault."""
     inference_kills: int
     other_kills: Sequence[str]
     deaths: Sequence[str]
@@ -126,7 +126,7 @@ LONG: Final = Size(
 )
 SHORT: Final = Size(
     jobs=400,
-    window=250,
+    window=150,
     inference_kills=1,
     other_kills=("grading",),
     deaths=(INFERENCE,),
@@ -160,7 +160,8 @@ def plan(seed: int, size: Size, *, duplicates: bool) -> Plan:
     random = Random(seed)
     faults = _faults(size, random)
     random.shuffle(faults)
-    step = (LAST - FIRST) * size.jobs / len(faults)
+    last = min(LAST * size.jobs, size.jobs - size.window)
+    step = (last - FIRST * size.jobs) / len(faults)
     moments = [int(FIRST * size.jobs + step * (place + random.uniform(0, 0.8))) for place in range(len(faults))]
     kinds = (*UNREADABLE, *DUPLICATES) if duplicates else UNREADABLE
     extras: dict[int, tuple[Extra, ...]] = {}

@@ -25,6 +25,8 @@ class Publishing(threading.Thread):
         self.one_key: list[frozenset[str]] = []
         self.unreadable: list[str] = []
         self.done = threading.Event()
+        self.allowed = 0
+        """Jobs that may be published by now, so that some are left for what is still to be broken."""
         self.again = 0
         """Records of jobs that had been published before."""
         self._site = site
@@ -65,7 +67,9 @@ class Publishing(threading.Thread):
         self.join(FLUSH_S)
 
     def _wait_for_room(self, number: int) -> None:
-        while number - self._site.ends.count >= self._plan.size.window and not self._stopping.is_set():
+        while not self._stopping.is_set():
+            if number < min(self.allowed, self._site.ends.count + self._plan.size.window):
+                break
             self._producer.poll(STEP_S)
         self._publish_later()
 

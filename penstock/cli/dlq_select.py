@@ -101,7 +101,11 @@ def find(
     if named:
         _require_all(named, [letter for letter, _ in letters])
     found = [Found(letter, size, actions.get(str(letter.address))) for letter, size in letters if wanted.fits(letter)]
-    return sorted(found, key=lambda one: (one.letter.at, str(one.letter.address)))
+    return sorted(found, key=_age)
+
+
+def _age(one: Found) -> tuple[datetime, int, int]:
+    return one.letter.at, one.letter.address.partition, one.letter.address.offset
 
 
 def _bare(letter: Letter) -> tuple[Letter, int]:

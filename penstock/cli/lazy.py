@@ -22,6 +22,7 @@ COMMANDS: Final = {
     "query": ("query", "Ask the warehouse in SQL."),
     "dlq": ("dlq", "See what was given up on; do it again or put it aside."),
     "claims": ("claims", "Remove values that nothing refers to any more."),
+    "state": ("state", "See what ordered stages remember, and mend it."),
     "lint": ("workflows", "Check workflow folders."),
     "calibrate": ("workflows", "Fit a workflow's confidence to labelled cases."),
     "publish": ("switches", "Publish the project's workflows and put them in force."),

@@ -24,6 +24,7 @@ from processors.providers.port import Answered, CompletionRequest, Failure, Prov
 ATTEMPT_HEADER = "X-Penstock-Attempt"
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
 _KEEP_ALIVE_S = 15.0
+_HEADERS = "latin-1"
 
 # What the transport makes of aiohttp's errors is coarse (a disconnect becomes a connect time-out): its cause is asked.
 _BREAKS: tuple[tuple[tuple[type[BaseException], ...], Break], ...] = (
@@ -55,7 +56,7 @@ class HttpProvider:
         if api_key:
             headers["Authorization"] = f"Bearer {api_key}"
         # With its encoding given, httpx need not guess it from the bytes of every header of every call.
-        self._headers = httpx.Headers(headers, encoding="latin-1")
+        self._headers = httpx.Headers(headers, encoding=_HEADERS)
         self._slots = asyncio.Semaphore(settings.max_in_flight)
         self._transport = AiohttpTransport(client=self._session)
 
@@ -112,7 +113,10 @@ class HttpProvider:
         headers[ATTEMPT_HEADER] = header_text(request.attempt_id)
         headers["Content-Length"] = str(len(body))
         limits = {"timeout": {"connect": request.connect_timeout_s}}
-        sent = httpx.Request("POST", self._url, headers=headers, content=body, extensions=limits)
+        # A stream and not `content`, for which httpx would look the headers up and put together what is here already.
+        sent = httpx.Request("POST", self._url, headers=headers, stream=httpx.ByteStream(body), extensions=limits)
+        sent.read()
+        sent.headers.encoding = _HEADERS  # a request copies its headers without it
         response = await self._transport.handle_async_request(sent)
         stream = response.stream
         assert isinstance(stream, httpx.AsyncByteStream)
@@ -125,7 +129,7 @@ class HttpProvider:
                 pieces.append(piece)
         finally:
             await stream.aclose()
-        said = {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in response.headers.raw}
+        said = {name.decode(_HEADERS).lower(): value.decode(_HEADERS) for name, value in response.headers.raw}
         return RawResponse(response.status_code, said, b"".join(pieces))
 
     async def aclose(self) -> None:

@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from math import isfinite
 from typing import Any
 
 import orjson
@@ -83,8 +82,8 @@ def _reply(request: str, raw: RawResponse, body: Any) -> Answered:
         return Failure(exchange, ErrorClass.RETRYABLE_ELSEWHERE, said)
     pieces = (choice.get("logprobs") or {}).get("content") or ()
     logprobs = [piece["logprob"] for piece in pieces]
-    if not all(isinstance(logprob, (int, float)) and isfinite(logprob) for logprob in logprobs):
-        return Reply(exchange, text)  # 1e999 is a number in JSON, and no probability
+    if not all(isinstance(logprob, (int, float)) for logprob in logprobs):
+        return Reply(exchange, text)
     return Reply(exchange, text, tuple([piece["token"] for piece in pieces]), tuple(map(float, logprobs)))
 
 

@@ -17,19 +17,22 @@ from streams.groups import DELAYS, GROUPS, SINK
 from streams.kafka.connection import Connection
 from streams.kafka.facts import CLOCK
 from streams.ledger import LEDGER
-from streams.pipeline import STAGES
+from streams.pipeline import REVIEWS, STAGES
 from streams.topics import (
     CONTROL,
     DEAD_LETTER_ACTIONS,
     DEAD_LETTERS,
     ESCALATIONS,
     FLOW,
+    HELD,
     PRODUCERS,
     REGISTRY,
     RESULTS,
+    REVIEW_STATE,
     SPEND,
     TOPICS,
     TRACES,
+    VERDICTS,
 )
 
 TIMEOUT_S: Final = 15.0
@@ -51,7 +54,7 @@ _OPERATIONS: Final = {
     "DescribeConfigs": AclOperation.DESCRIBE_CONFIGS,
     "AlterConfigs": AclOperation.ALTER_CONFIGS,
 }
-_REMEMBERED: Final = {"routing": LEDGER.topic.name}
+_REMEMBERED: Final = {"routing": LEDGER.topic.name, REVIEWS: REVIEW_STATE.name}
 """The changelog of each stage that works in order."""
 
 
@@ -115,8 +118,9 @@ def components(connection: Connection, instances: Sequence[str] = ()) -> dict[st
     return {
         PRODUCER: producer(connection),
         **{stage: worker(connection, (stage,), stage, on) for stage in STAGES},
+        REVIEWS: worker(connection, (REVIEWS,), REVIEWS, on),
         SINK: worker(connection, (SINK,), SINK, on),
-        "worker": worker(connection, (*STAGES, SINK), "all", on),
+        "worker": worker(connection, (*STAGES, REVIEWS, SINK), "all", on),
         READER: reader(connection),
         OPERATOR: operator(connection),
     }
@@ -140,7 +144,7 @@ def reader(connection: Connection) -> tuple[Grant, ...]:
 def worker(connection: Connection, parts: Sequence[str], name: str, instances: Sequence[str]) -> tuple[Grant, ...]:
     """A process with these parts, which is called so in its transactional id."""
     wishes = _Wishes(connection)
-    stages = [part for part in parts if part in STAGES]
+    stages = [part for part in parts if part != SINK]
     # at its start: are the topics as they must be; which switches and workflows are in force
     wishes.topics((topic.name for topic in TOPICS), "Describe", "DescribeConfigs")
     wishes.topics([CONTROL.name, REGISTRY.name], "Read")
@@ -154,7 +158,7 @@ def worker(connection: Connection, parts: Sequence[str], name: str, instances: S
     if not stages:
         return wishes.grants()
     waiting = [topic for group in GROUPS if group.stage == DELAYS for topic in group.topics]
-    ends = [topic.name for topic in (RESULTS, ESCALATIONS, SPEND, TRACES)]
+    ends = [topic.name for topic in (RESULTS, ESCALATIONS, HELD, SPEND, TRACES)]
     wishes.topics([*PRODUCERS, *FLOW, *waiting, *ends], "Write")
     for instance in instances:
         wishes.transactions(f"{instance}.{name}.", prefixed=True)
@@ -163,6 +167,8 @@ def worker(connection: Connection, parts: Sequence[str], name: str, instances: S
         if stage in _REMEMBERED:
             wishes.topics([_REMEMBERED[stage]], "Read", "Write")
             wishes.groups(["restore"], "Describe")
+    if REVIEWS in stages:
+        wishes.topics([VERDICTS.name], "Write")
     if STAGES[0] in stages:
         wishes.groups(["inference"], "Describe")
     return wishes.grants()

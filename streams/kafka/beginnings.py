@@ -116,6 +116,6 @@ class Beginnings:
 def position_lost(whose: str, error: KafkaError) -> PositionLost:
     """What to say when a committed offset is not in its log any more, or not yet."""
     return PositionLost(
-        f"{whose} is outside its log ({error.str()}). Records may have been lost to retention. Choose where to go on and "
-        "set the group's offset there with Kafka's own tool: kafka-consumer-groups --reset-offsets"
+        f"{whose} is outside its log ({error.str()}). Records may have been lost to retention. Choose where to go on "
+        "and set the group's offset there with Kafka's own tool: kafka-consumer-groups --reset-offsets"
     )

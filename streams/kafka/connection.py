@@ -86,11 +86,9 @@ class Connection:
             | {
                 "transactional.id": transactional_id,
                 "transaction.timeout.ms": self.transaction_timeout_ms,
-                "delivery.report.only.error": True,
                 "acks": "all",
                 "linger.ms": 0,
                 "retry.backoff.ms": 5,
-                "delivery.report.only.error": True,
                 "compression.type": "lz4",
                 "message.max.bytes": 16 * 1024 * 1024,
                 "partitioner": "consistent_random",

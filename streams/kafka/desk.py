@@ -9,7 +9,7 @@ from confluent_kafka import KafkaException, Producer
 
 from streams.errors import BrokerAway, SlotTaken
 from streams.kafka.connection import Connection
-from streams.kafka.refusals import Refusals
+from streams.kafka.refusals import refusal
 from streams.records import Record
 from streams.topics import BY_SLOT
 
@@ -26,7 +26,6 @@ class Desk:
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._admin = connection.admin()
-        self._refusals = Refusals(connection)
         self._producer: Producer = connection.transactional_producer(connection.group("dlq"))
 
     def __enter__(self) -> Self:
@@ -64,29 +63,17 @@ class Desk:
             try:
                 self._transact(records)
             except KafkaException as failure:
-                self._give_back(failure)
+                self._give_back(failure, records)
             else:
                 return
         raise BrokerAway(f"{TRIES} transactions in a row were aborted; nothing of this batch was done")
 
     def _transact(self, records: Sequence[Record]) -> None:
-        self._refusals.clear()
         self._producer.begin_transaction()
         for record in records:
             topic = self._connection.topic(record.topic)
             partition = 0 if record.topic in BY_SLOT else -1
-            try:
-                self._producer.produce(
-                    topic,
-                    record.value,
-                    record.key,
-                    partition,
-                    headers=list(record.headers),
-                    on_delivery=self._refusals.told,
-                )
-            except KafkaException as refused:
-                self._refusals.add(topic, refused.args[0])
-                raise
+            self._producer.produce(topic, record.value, record.key, partition, headers=list(record.headers))
         self._producer.flush(TIMEOUT_S)
         self._commit_until_answered()
 
@@ -102,13 +89,13 @@ class Desk:
                     said = f"the broker did not say whether it committed: {failure.args[0].str()}"
                     raise BrokerAway(f"{said}; `penstock dlq list` tells, once it answers") from failure
 
-    def _give_back(self, failure: KafkaException) -> None:
+    def _give_back(self, failure: KafkaException, records: Sequence[Record]) -> None:
         """Abort, so that it can be tried again; what is no use to try again is raised."""
         error = failure.args[0]
         if error.fatal():
             raise SlotTaken(
-                f"somebody else has begun to act on dead letters, or the broker was away too long ({error.str()}). What "
-                "was done before stands; see it with `penstock dlq list`, then repeat"
+                f"somebody else has begun to act on dead letters, or the broker was away too long ({error.str()}). "
+                "What was done before stands; see it with `penstock dlq list`, then repeat"
             ) from failure
         try:
             self._producer.abort_transaction(TIMEOUT_S)
@@ -116,5 +103,5 @@ class Desk:
             raise BrokerAway(
                 f"a transaction could not be aborted: {failed.args[0].str()}; nothing was done"
             ) from failed
-        if (refused := self._refusals.for_good(self._admin)) is not None:
+        if (refused := refusal(self._connection, self._admin, error, records)) is not None:
             raise refused from failure

@@ -10,16 +10,16 @@ from enum import Enum, auto
 from typing import Any, cast
 
 import structlog
-from confluent_kafka import KafkaException, Producer, TopicPartition
+from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
 from streams import fail_points
 from streams.batch import Batch, Commit
 from streams.commit_metadata import encode
-from streams.errors import BrokerAway, SlotTaken
+from streams.errors import BrokerAway, RecordRefused, SlotTaken
 from streams.kafka.connection import Connection
 from streams.kafka.offsets import committed
 from streams.kafka.patience import Hung, Patience
-from streams.kafka.refusals import Refusals
+from streams.kafka.refusals import refusal
 from streams.kafka.source import KafkaSource
 from streams.records import Record
 from streams.topics import BY_SLOT, PARTITIONS
@@ -58,7 +58,7 @@ class KafkaPublisher:
         self._fence = fence
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="transactions")
         self._admin = connection.admin()
-        self._refusals = Refusals(connection)
+        self._failure: KafkaError | None = None
         self._producer: Producer | None = None
         self._opened_at = 0.0
         self._closed = threading.Event()
@@ -113,10 +113,11 @@ class KafkaPublisher:
                     Offsets(cast("KafkaSource", commit.source), metadata[commit.source], self._offsets(commit))
                     for commit in owned.commits
                 ]
-                end = self._transact(owned.records(), offsets)
+                records = owned.records()
+                end = self._transact(records, offsets)
             if end is _End.COMMITTED:
                 return
-            if (refused := self._refusals.for_good(self._admin)) is not None:
+            if self._failure is not None and (refused := self._refusal(records)) is not None:
                 raise refused
             if end is not _End.ABORTED:
                 self._reopen(end)
@@ -130,8 +131,8 @@ class KafkaPublisher:
         """One transaction. The order is the guarantee (EXACTLY_ONCE.md 1.2)."""
         producer = self._producer
         assert producer is not None, "commit before open"
+        self._failure = None
         try:
-            self._refusals.clear()
             # 1. begin; 2. every record that the outcomes cause
             producer.begin_transaction()
             for record in records:
@@ -146,6 +147,7 @@ class KafkaPublisher:
             fail_points.reach(fail_points.BEFORE_COMMIT)
             self._commit_until_answered(producer)
         except KafkaException as failure:
+            self._failure = failure.args[0]
             return self._abort(producer, failure)
         except SystemError as crossed:
             # A fatal error is raised where deliveries are reported; the report that follows it trips over it.
@@ -163,14 +165,9 @@ class KafkaPublisher:
         partition = self._partition(record)
         while True:
             try:
-                producer.produce(
-                    topic, record.value, record.key, partition, headers=headers, on_delivery=self._refusals.told
-                )
+                producer.produce(topic, record.value, record.key, partition, headers=headers)
             except BufferError:  # the local queue is full: let it send
                 producer.poll(0.05)
-            except KafkaException as refused:
-                self._refusals.add(topic, refused.args[0])
-                raise
             else:
                 return
 
@@ -206,6 +203,10 @@ class KafkaPublisher:
             else:
                 return _End.ABORTED
         return _End.FENCED
+
+    def _refusal(self, records: list[Record]) -> RecordRefused | None:
+        assert self._failure is not None
+        return refusal(self._connection, self._admin, self._failure, records)
 
     def _reopen(self, end: _End) -> None:
         """After a fatal error the last commit's outcome is unknown: take the slot anew, then look."""

@@ -112,7 +112,7 @@ async def test_a_store_that_is_away_is_waited_for(claiming, store):
 
 
 async def test_a_value_that_is_gone_ends_its_job_and_can_be_redriven(claiming, store):
-    """After a quarter of an hour the job fails with a dead letter that names file and store; with the store it goes on."""
+    """After a quarter of an hour the job fails with a dead letter that names its file; with the store it goes on."""
     await stopped_before_inference(claiming, store)
     folder = away(store)
     await restart(claiming, store)

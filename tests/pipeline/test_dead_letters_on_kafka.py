@@ -9,12 +9,10 @@ import sys
 import threading
 import time
 import uuid
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from confluent_kafka.admin import AdminClient
 
 from penstock.cli.app import run_command
 from penstock.lines import connection, warehouse
@@ -173,7 +171,7 @@ def newest(cli, count, *options):
 
 
 def test_a_job_is_done_again_once_and_on_record(link, cli, results, settings, eventually):
-    """List, show, redrive: a new job with an answer that names the old one; the audit is on Kafka and in the warehouse."""
+    """List, show, redrive: a new job whose answer names the old one; the audit is on Kafka and in the warehouse."""
     put(link, given_up("routed", routed("lost-1"), head("lost-1")))
     (letter,) = newest(cli, 1, "--stage", "inference", "--tenant", "acme")
     code, shown, _ = cli("dlq", "show", letter)
@@ -206,7 +204,7 @@ def test_a_job_is_done_again_once_and_on_record(link, cli, results, settings, ev
 
 
 def test_an_unreadable_record_is_put_back_and_comes_again(link, cli, eventually):
-    """Its bytes go to the producer's topic as they were; unmended, it is given up on again, which says whence it came."""
+    """Its bytes go to the producer's topic as they were; unmended, it is given up on again, and says whence."""
     put(link, given_up("jobs", b"\xff junk", stage="intake", headers=(("mine", b"1"),)))
     (letter,) = newest(cli, 1)
     _, shown, _ = cli("dlq", "show", letter)
@@ -227,7 +225,7 @@ def unseen(cli, letter):
 
 
 def test_many_are_redriven_by_what_they_have_in_common(link, cli, results):
-    """Filters choose, what was dealt with stays out of it, a claimed one is opened, and what can't be is answered for."""
+    """Filters choose, what was dealt with stays out, a claimed one is opened, and what can't be is answered for."""
     store = ClaimStore(load_settings().claims_dir)
     large = claimed(Record("routed", b"k", routed("lost-large", f"{TEXT} {'x' * 300_000}")), store)
     lost = claimed(Record("routed", b"k", routed("lost-for-good")), ClaimStore(store.folder / "elsewhere"))
@@ -304,10 +302,11 @@ def test_two_can_not_act_at_once(link):
         first.commit([Record("results", b"x", b"from the first")])
     second.commit([Record("results", b"x", b"from the second")])
     reader = Reader(link, ["results"], from_start=True)
-    with ThreadPoolExecutor(1) as thread:
-        found = thread.submit(lambda: [one for _ in range(10) for one in reader.read(1000, 0.2)]).result()
+    found, until = [], time.monotonic() + LIMIT_S
+    while b"from the second" not in found and time.monotonic() < until:
+        found += [one.raw.value for one in reader.read(1000, 0.2) if one.raw.key == b"x"]
     reader.close()
-    assert [one.raw.value for one in found if one.raw.key == b"x"] == [b"from the second"]
+    assert found == [b"from the second"]
 
 
 # --- what the broker refuses ------------------------------------------------------------------------------------------
@@ -342,7 +341,7 @@ async def commit_one(link, record):
         (Record("results", b"k", os.urandom(50_000)), r"results takes no record: the record is too large.*--alter"),
         (Record("results", b"k", os.urandom(17 * 1024 * 1024)), "results takes no record: the record is too large"),
         (Record("gone", b"k", b"v"), "gone takes no record: it does not exist"),
-        (Record("results", b"k", b"v", partition=7), "results takes no record: it has fewer partitions"),
+        (Record("results", b"k", b"v", partition=7), "results takes no record: it has 1 partitions, and partition 7"),
     ],
     ids=["broker's limit", "client's limit", "no topic", "no partition"],
 )
@@ -362,7 +361,7 @@ async def test_what_is_refused_for_good_stops_with_a_choice(stack, record, says)
 
 
 async def test_a_full_partition_holds_up_no_other_on_kafka(stack, monkeypatch):
-    """One partition full of records that wait, left unread; one that is due in another is back at once; none is lost."""
+    """One partition full of records that wait, left unread; one due in another is back at once; none is lost."""
     monkeypatch.setattr(delays, "HELD", 20)
     tier = TIERS[0]
     link = Connection(stack.broker, prefix=f"t{uuid.uuid4().hex[:8]}.", transaction_timeout_ms=5000)
@@ -375,7 +374,7 @@ async def test_a_full_partition_holds_up_no_other_on_kafka(stack, monkeypatch):
         producer.produce(link.topic(tier.topic.name), value, value, partition, headers=headers)
 
     for n in range(100):
-        wait_on(0, now_ms + 6000, b"late-%d" % n)
+        wait_on(0, now_ms + 4000, b"late-%d" % n)
     wait_on(1, now_ms, b"due")
     producer.flush(10)
     fence = threading.Lock()
@@ -402,10 +401,5 @@ async def test_a_full_partition_holds_up_no_other_on_kafka(stack, monkeypatch):
     reader.close()
     late = [at for value, at in seen.items() if value != b"due"]
     assert seen[b"due"] < min(late)
-    assert min(late) >= (now_ms + 6000) / 1000 - 0.01
+    assert min(late) >= (now_ms + 4000) / 1000 - 0.01
     assert held <= 3 * delays.HELD, "it is left unread while it is full"
-
-
-def test_nothing_of_these_tests_is_left_behind(stack):
-    """The shared broker answers after records that it refused."""
-    assert AdminClient({"bootstrap.servers": stack.broker}).list_topics(timeout=10).topics

@@ -76,7 +76,7 @@ class Line:
     def start(self, sink=None, **more):
         """Start a sink in a thread."""
         store = sink or self.client()
-        runner = SinkRunner(self.connection, store, "member", prepare=lambda: migrations.apply(store), **more)
+        runner = SinkRunner(self.connection, store, "member", prepare=lambda: None, **more)
         thread = threading.Thread(target=runner.run, daemon=True)
         thread.start()
         self._running.append((runner, thread))

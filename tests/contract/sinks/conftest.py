@@ -22,6 +22,7 @@ from schemas.trace import (
     AttemptEvent,
     CheckEvent,
     ControlEvent,
+    DeadLetterActionEvent,
     DeadLetterEvent,
     DecisionEvent,
     GradeEvent,
@@ -281,6 +282,24 @@ class Story:
             messaging_kafka_offset=7,
         )
 
+    def dead_letter_action(self, n=1, **more):
+        fields = {
+            "time": self.start,
+            "event_id": f"dead-letters/0/3/{n}",
+            "letter": "dead-letters/0/3",
+            "n": n,
+            "action": "redrive",
+            "who": "someone",
+            "why": "the bug is mended",
+            "tenant": self.tenant,
+            "job_id": self.job_id,
+            "new_job_id": f"{self.job_id}.redrive-0123456789ab",
+            "destination": "jobs",
+            "stage": "validation",
+            "error_class": "ValueError",
+        }
+        return DeadLetterActionEvent(**fields | more)
+
     def control(self, version=0):
         return ControlEvent(
             control_version=version,
@@ -306,6 +325,7 @@ class Story:
             self.payloads()[0],
             self.control(),
             self.dead_letter(),
+            self.dead_letter_action(),
         ]
 
 

@@ -16,6 +16,7 @@ from schemas.avro import RECORDS, Codec, Unreadable, decode_rows, encode_rows, n
 from schemas.avro_writer import LONG, writer
 from schemas.base import json_text
 from schemas.derive import PRIMITIVES
+from schemas.result import Result
 from schemas.trace import TABLES
 
 quick = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
@@ -74,6 +75,34 @@ def test_money_is_written_whole_or_not_at_all(amount):
         assert nanos.denominator > 1 or abs(nanos) >= 10**18
     else:
         assert fastavro.schemaless_reader(io.BytesIO(written), schema, None) == {"usd": amount}
+
+
+def test_a_result_reads_as_json_with_all_its_fields(any_of):
+    """People read every field as JSON has it: texts that hold JSON as values, money as text, times in ISO 8601."""
+
+    @quick
+    @given(any_of(Result).map(lambda result: result.but(output=None, decision_path="[]")))
+    def check(result):
+        cost = None if result.cost_usd is None else format(result.cost_usd, "f")
+        expected = result.model_dump(mode="json") | {"decision_path": [], "cost_usd": cost}
+        assert json.loads(result.to_json()) == expected
+
+    check()
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_a_record_that_is_made_is_one_that_was_validated(name, any_of):
+    """The short ways to a record on the hot path give equal records, which can be compared, copied and shown."""
+    model = RECORDS[name]
+
+    @settings(quick, max_examples=3)
+    @given(any_of(model), any_of(model))
+    def check(value, other):
+        assert model.made(**value.__dict__) == model.of(dict(value.__dict__)) == value
+        changed = value.but(**other.__dict__)
+        assert (changed, repr(changed), changed.model_copy()) == (other, repr(other), other)
+
+    check()
 
 
 @pytest.mark.parametrize("number", [2**63, -(2**63) - 1])

@@ -35,7 +35,13 @@ def test_a_letter_is_read_back_as_it_was(raw):
     assert letter.raw == raw
     why = letter.why
     assert (why.topic, why.partition, why.offset, why.stage, why.delivery_count) == ("jobs", 2, 40, "intake", 4)
-    assert (why.message, why.error_class, why.retryable, letter.claim, letter.cut) == ("no JSON", "ValueError", False, "", "")
+    assert (why.message, why.error_class, why.retryable, letter.claim, letter.cut) == (
+        "no JSON",
+        "ValueError",
+        False,
+        "",
+        "",
+    )
 
 
 @given(st.one_of(st.none(), st.binary(max_size=9)), st.binary(min_size=1, max_size=50).map(b"\xff".__add__), HEADERS)

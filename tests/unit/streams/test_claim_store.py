@@ -58,7 +58,7 @@ def test_a_write_that_fails_leaves_nothing_under_the_name(store, monkeypatch):
 
 
 def test_only_age_removes(store):
-    """What is old goes, left-overs of killed writers too; what was written again meanwhile stays, and strangers' files."""
+    """What is old goes, left-overs of killed writers too; what was written again stays, and strangers' files."""
     old, young, again = (store.put(value) for value in (b"old", b"young", b"again"))
     half = store.path(old).parent / f".{old}.0123"
     half.write_bytes(b"ol")

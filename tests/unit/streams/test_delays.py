@@ -59,7 +59,7 @@ class Delays:
 
     async def until(self, condition):
         async with asyncio.timeout(10):
-            while not condition():
+            while not condition():  # noqa: ASYNC110 -- it may be about what is held, which tells nobody
                 await asyncio.sleep(0)
 
 

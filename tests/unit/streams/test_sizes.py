@@ -74,7 +74,9 @@ def test_a_dead_letter_fits_whatever_was_given_up_on(large, left_out):
 
 def test_a_dead_letter_that_fits_is_left_alone():
     """The largest record of any topic fits with the headers that say why."""
-    (letter,) = dead_letter("intake", "g", delivery(value=bytes(12 * MIB - 200)), ValueError("x" * 9000), MOMENT).records
+    (letter,) = dead_letter(
+        "intake", "g", delivery(value=bytes(12 * MIB - 200)), ValueError("x" * 9000), MOMENT
+    ).records
     assert letter_that_fits(letter) is letter
 
 

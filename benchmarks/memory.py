@@ -1,0 +1,104 @@
+"""What a process of `penstock run --stages inference` holds in memory: idle, and with jobs in flight.
+
+The provider answers slowly, so that all jobs are in flight at once; unique set size is read while they are.
+"""
+
+import argparse
+import json
+import sys
+import tempfile
+import time
+import urllib.request
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from statistics import median
+from typing import Final
+
+from lab.children import LabError, running, wait_for
+from lab.memory import machine, uss_mib
+from lab.site import ROOT, Site, bare_producer, job
+from rich.console import Console
+from rich.table import Table
+
+from penstock.local.stack import EmbeddedStack, embedded
+
+GOAL_MIB: Final = 200
+SLOW_MS: Final = 60_000
+SAMPLES: Final = 10
+STEP_S: Final = 0.5
+KEPT: Final = ("intake", "routing", "validation", "grading")
+"""Other stages run in a process of their own: they bring the jobs."""
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Unique memory of the stage's process, MiB."""
+
+    jobs: int
+    job_bytes: int
+    started_mib: float
+    idle_mib: float
+    in_flight_mib: float
+    drained_mib: float
+
+    @property
+    def kib_per_job(self) -> float:
+        """What a job in flight adds."""
+        return (self.in_flight_mib - self.idle_mib) * 1024 / self.jobs
+
+
+def project(folder: Path, jobs: int) -> Path:
+    """The project with models that take all jobs at once and wait for as long as the provider needs."""
+    made = folder / "project"
+    made.mkdir()
+    for name in ("workflows", "penstock.toml"):
+        if (ROOT / name).exists():
+            (made / name).symlink_to(ROOT / name)
+    text = (ROOT / "models.toml").read_text()
+    text = text.replace("max_in_flight = 64", f"max_in_flight = {jobs}").replace("total_timeout_s = 10", "total_timeout_s = 300")
+    if f"max_in_flight = {jobs}" not in text or "total_timeout_s = 300" not in text:
+        raise LabError("models.toml no longer has the lines that this benchmark changes")
+    (made / "models.toml").write_text(text)
+    return made
+
+
+def settled(pid: int) -> float:
+    """The median of some samples, MiB."""
+    found = []
+    for _ in range(SAMPLES):
+        found.append(uss_mib(pid))
+        time.sleep(STEP_S)
+    return median(found)
+
+
+def measure(stack: EmbeddedStack, folder: Path, life: ExitStack, jobs: int, size: int, console: Console) -> Figures:
+    """Idle, in flight, drained."""
+    command = (sys.executable, str(ROOT / "benchmarks" / "lab" / "upstream.py"), "--latency-ms", str(SLOW_MS))
+    upstream = life.enter_context(running(command, folder / "upstream.log"))
+    url = upstream.wait_until_it_says("ready").split()[1]
+    concurrency = {"PENSTOCK_CONCURRENCY__INFERENCE": str(jobs), "PENSTOCK_PROJECT": str(project(folder, jobs))}
+    site = Site(stack, "memory", model_server_url=url)
+    life.callback(site.close)
+    site.start(*KEPT, **concurrency)
+    worker = site.start("inference", **concurrency)
+    started = uss_mib(worker.pid)
+    with console.status("idle"):
+        idle = settled(worker.pid)
+    producer = bare_producer(stack.broker)
+    for number in range(jobs):
+        told = job(f"memory-{number:05d}", number, input={"text": ("a message of a customer " * 200)[:size]})
+        producer.produce(f"{site.settings.prefix}jobs", told)
+    producer.flush(30)
+    with console.status(f"{jobs} jobs in flight"):
+        wait_for(lambda: _open_calls(url) >= jobs, f"{jobs} open calls", alive=(worker,))
+        in_flight = settled(worker.pid)
+    with console.status("draining"):
+        site.wait_for_ends(jobs, 300, (worker,))
+        drained = settled(worker.pid)
+    return Figures(jobs, len(told), started, idle, in_flight, drained)
+
+
+def _open_calls(url: str) -> int:
+    with urllib.request.urlopen(f"{url}/open", timeout=5) as answer:
+        return int(answer.read())
