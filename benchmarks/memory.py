@@ -15,7 +15,7 @@ from pathlib import Path
 from statistics import median
 from typing import Final
 
-from lab.children import LabError, running, wait_for
+from lab.children import Child, LabError, module, running, wait_for
 from lab.memory import machine, uss_mib
 from lab.site import ROOT, Site, bare_producer, job
 from rich.console import Console
@@ -24,7 +24,7 @@ from rich.table import Table
 from penstock.local.stack import EmbeddedStack, embedded
 
 GOAL_MIB: Final = 200
-SLOW_MS: Final = 60_000
+SLOW_MS: Final = 45_000
 SAMPLES: Final = 10
 STEP_S: Final = 0.5
 KEPT: Final = ("intake", "routing", "validation", "grading")
@@ -56,7 +56,8 @@ def project(folder: Path, jobs: int) -> Path:
         if (ROOT / name).exists():
             (made / name).symlink_to(ROOT / name)
     text = (ROOT / "models.toml").read_text()
-    text = text.replace("max_in_flight = 64", f"max_in_flight = {jobs}").replace("total_timeout_s = 10", "total_timeout_s = 300")
+    text = text.replace("max_in_flight = 64", f"max_in_flight = {jobs}")
+    text = text.replace("total_timeout_s = 10", "total_timeout_s = 300")
     if f"max_in_flight = {jobs}" not in text or "total_timeout_s = 300" not in text:
         raise LabError("models.toml no longer has the lines that this benchmark changes")
     (made / "models.toml").write_text(text)
@@ -77,11 +78,19 @@ def measure(stack: EmbeddedStack, folder: Path, life: ExitStack, jobs: int, size
     command = (sys.executable, str(ROOT / "benchmarks" / "lab" / "upstream.py"), "--latency-ms", str(SLOW_MS))
     upstream = life.enter_context(running(command, folder / "upstream.log"))
     url = upstream.wait_until_it_says("ready").split()[1]
-    concurrency = {"PENSTOCK_CONCURRENCY__INFERENCE": str(jobs), "PENSTOCK_PROJECT": str(project(folder, jobs))}
     site = Site(stack, "memory", model_server_url=url)
     life.callback(site.close)
-    site.start(*KEPT, **concurrency)
-    worker = site.start("inference", **concurrency)
+    environment = site.environment() | {"PENSTOCK_CONCURRENCY__INFERENCE": str(jobs)}
+    run = ("--project", str(project(folder, jobs)), "run", "--stages")
+
+    def start(stages: str) -> Child:
+        command = module("penstock.cli", *run, stages)
+        child = life.enter_context(running(command, folder / f"{stages[:9]}.log", environment))
+        child.wait_until_it_says('"ready"')
+        return child
+
+    start(",".join(KEPT))
+    worker = start("inference")
     started = uss_mib(worker.pid)
     with console.status("idle"):
         idle = settled(worker.pid)
@@ -102,3 +111,45 @@ def measure(stack: EmbeddedStack, folder: Path, life: ExitStack, jobs: int, size
 def _open_calls(url: str) -> int:
     with urllib.request.urlopen(f"{url}/open", timeout=5) as answer:
         return int(answer.read())
+
+
+def show(figures: Figures, console: Console) -> None:
+    """Print the table."""
+    table = Table(title=f"`penstock run --stages inference`, {figures.jobs} jobs of {figures.job_bytes:,} bytes")
+    table.add_column("unique memory, MiB")
+    table.add_column("", justify="right")
+    for name in ("started", "idle", "in_flight", "drained"):
+        table.add_row(name.replace("_", " "), f"{getattr(figures, f'{name}_mib'):,.0f}")
+    table.add_row("a job in flight, KiB", f"{figures.kib_per_job:,.1f}")
+    console.print(table)
+    verdict = "reached" if figures.in_flight_mib <= GOAL_MIB else "missed"
+    console.print(f"The goal of at most {GOAL_MIB} MiB is {verdict}.")
+
+
+def main() -> int:
+    """Measure and print; 1 if a run can't go on."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--jobs", type=int, default=500, help="in flight at once (default: %(default)s)")
+    parser.add_argument("--bytes", type=int, default=3_900, help="of each job's text (default: %(default)s)")
+    parser.add_argument("--json", action="store_true", help="print JSON on standard output, the rest on standard error")
+    told = parser.parse_args()
+    console = Console(stderr=told.json)
+    before = machine()
+    try:
+        with ExitStack() as life:
+            folder = Path(life.enter_context(tempfile.TemporaryDirectory(prefix="penstock-memory-")))
+            stack = life.enter_context(embedded(folder, ("broker",)))
+            figures = measure(stack, folder, life, told.jobs, told.bytes, console)
+    except LabError as error:
+        console.print(f"[red]{error}")
+        return 1
+    show(figures, console)
+    if told.json:
+        print(json.dumps({"machine": before, "goal_mib": GOAL_MIB, **asdict(figures)}, indent=2))
+    else:
+        console.print(f"{before['cpus']} cores, load before {before['load']}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

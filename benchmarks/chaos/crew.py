@@ -9,7 +9,7 @@ from lab.site import Site
 
 from chaos.plan import SINK, STAGES
 
-START_S: Final = 90.0
+START_S: Final = 240.0
 MOST_DEATHS: Final = 10
 """So many processes may end by themselves before the run is given up."""
 

@@ -18,9 +18,9 @@ from penstock.local.stack import EmbeddedStack
 
 SLOW_MS: Final = 1_000
 """Latency of every model until enough calls are open."""
-FILL_S: Final = 90.0
-DIE_S: Final = 120.0
-TAKEOVER_S: Final = 90.0
+FILL_S: Final = 180.0
+DIE_S: Final = 180.0
+TAKEOVER_S: Final = 180.0
 SETTLE_S: Final = 10.0
 """Seconds after a broker or a frozen process is back in which the groups may still move."""
 ENDS_BY_ANOTHER: Final = 25

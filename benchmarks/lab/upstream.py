@@ -44,18 +44,28 @@ class Upstream:
     def __init__(self, latency_s: float, model: str) -> None:
         self._latency_s = latency_s
         self._body = completion(model)
+        self._open = 0
 
     async def chat(self, request: web.Request) -> web.Response:
         """The route of the calls."""
         arrived = time.perf_counter()
-        await request.read()
-        await asyncio.sleep(max(0.0, self._latency_s - (time.perf_counter() - arrived)))
+        self._open += 1
+        try:
+            await request.read()
+            await asyncio.sleep(max(0.0, self._latency_s - (time.perf_counter() - arrived)))
+        finally:
+            self._open -= 1
         return web.Response(body=self._body, content_type="application/json")
+
+    async def open(self, _: web.Request) -> web.Response:
+        """How many calls are under way."""
+        return web.json_response(self._open)
 
     def app(self) -> web.Application:
         """The routes."""
         app = web.Application(client_max_size=8 * 2**20)
         app.router.add_post("/v1/chat/completions", self.chat)
+        app.router.add_get("/open", self.open)
         return app
 
 

@@ -32,7 +32,7 @@ ErrorClass = Annotated[str | None, typer.Option("--error-class", help="Only thos
 Topic = Annotated[str | None, typer.Option("--topic", help="Only records of this topic.")]
 Tenant = Annotated[str | None, typer.Option("--tenant", help="Only this tenant's.")]
 Since = Annotated[str | None, typer.Option("--since", help="Only those since then: 30m, 2h, 7d, or an ISO time.")]
-Letters = Annotated[list[str] | None, typer.Argument(help="Their addresses; or choose by options.", metavar="[ADDRESS]")]
+Letters = Annotated[list[str] | None, typer.Argument(help="Their addresses, or options.", metavar="[ADDRESS]")]
 Every = Annotated[bool, typer.Option("--all", help="All that are open, without any other choice.")]
 Limit = Annotated[int | None, typer.Option("--limit", min=1, help="At most so many, the oldest first.")]
 Rate = Annotated[float, typer.Option("--rate", min=0.1, help="At most so many a second.")]

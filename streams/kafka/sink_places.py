@@ -184,9 +184,16 @@ class Places:
             self._remember(news)
 
     def resume(self, consumer: Consumer) -> None:
-        """Go on with all but those that are not placed or held."""
-        going = [TopicPartition(self.topic, p) for p, place in self._places.items() if place.going]
-        consumer.resume(going)
+        """Go on, from just where each was left, with all but those that are not placed or held."""
+        for partition, place in list(self._places.items()):
+            if not place.going:
+                continue
+            try:
+                seek(consumer, TopicPartition(self.topic, partition, place.next_offset))
+            except KafkaException:
+                self.lose(consumer, partition)
+            else:
+                consumer.resume([TopicPartition(self.topic, partition)])
 
     def _offsets(self, told: Mapping[int, Committed]) -> list[TopicPartition]:
         return [TopicPartition(self.topic, p, offset, note.encode()) for p, (offset, note) in told.items()]

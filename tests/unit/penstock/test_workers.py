@@ -59,7 +59,7 @@ async def said(lines, event, count=1):
     """The lines of an event, once there are so many."""
     async with asyncio.timeout(LIMIT_S):
         while len(found := [line for line in lines if line["event"] == event]) < count:
-            await asyncio.sleep(0.02)
+            await asyncio.sleep(0.02)  # noqa: ASYNC110 -- captured lines set no event
     return found
 
 
@@ -94,7 +94,7 @@ async def test_a_killed_worker_is_started_again_and_the_others_go_on(team):
 
 async def test_a_worker_that_dies_again_and_again_is_given_up_loudly(team, monkeypatch):
     """Five deaths within a minute are enough: the log says so and why, and its code is the exit code."""
-    monkeypatch.setattr(workers, "decide", lambda deaths, now: decide_at_once(deaths, now))
+    monkeypatch.setattr(workers, "decide", decide_at_once)
     assert await asyncio.wait_for(team(worker("sys.exit(70)"), 1), LIMIT_S) == 70
     (given_up,) = await said(team.lines, "worker given up")
     assert given_up["log_level"] == "error"
@@ -151,8 +151,7 @@ def test_workers_do_not_outlive_a_killed_supervisor(tmp_path, eventually):
         sys.stdin.read()
     """)
     script = (
-        "import asyncio, sys; from penstock.workers import Workers; "
-        f"asyncio.run(Workers({watching!r}, 2, 1.0).run())"
+        f"import asyncio, sys; from penstock.workers import Workers; asyncio.run(Workers({watching!r}, 2, 1.0).run())"
     )
     pid = os.spawnv(os.P_NOWAIT, sys.executable, [sys.executable, "-c", script])
     pids = eventually(lambda: told.exists() and len(lines := told.read_text().split()) == 2 and lines)

@@ -73,7 +73,7 @@ def test_one_node_is_a_warning_not_a_failure():
         (topic(unclean_leader_election_enable="true"), {("elections", "fail")}),
         (config(unclean_leader_election_enable="true"), {("elections", "fail")}),
         (replace(SOUND, transactions=replace(TOPIC, replicas=1)), {("transaction log", "fail")}),
-        (replace(SOUND, transactions=replace(TOPIC, config={"min.insync.replicas": "1"})), {("transaction log", "fail")}),
+        (replace(SOUND, transactions=topic(min_insync_replicas="1").topics["routed"]), {("transaction log", "fail")}),
         (replace(config(transaction_state_log_min_isr="1"), transactions=None), {("transaction log", "fail")}),
         (config(transaction_max_timeout_ms="5000"), {("transaction time", "fail")}),
         (replace(SOUND, config=CONFIG | {SCAN_MS: "10000"}), {("stall", "warn")}),
