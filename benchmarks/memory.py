@@ -5,6 +5,7 @@ The provider answers slowly, so that all jobs are in flight at once; unique set 
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import time
@@ -17,7 +18,7 @@ from typing import Final
 
 from lab.children import Child, LabError, module, running, wait_for
 from lab.memory import machine, uss_mib
-from lab.site import ROOT, Site, bare_producer, job
+from lab.site import ROOT, WORKFLOW, Site, bare_producer, job
 from rich.console import Console
 from rich.table import Table
 
@@ -40,7 +41,6 @@ class Figures:
     started_mib: float
     idle_mib: float
     in_flight_mib: float
-    drained_mib: float
 
     @property
     def kib_per_job(self) -> float:
@@ -48,20 +48,22 @@ class Figures:
         return (self.in_flight_mib - self.idle_mib) * 1024 / self.jobs
 
 
-def project(folder: Path, jobs: int) -> Path:
-    """The project with models that take all jobs at once and wait for as long as the provider needs."""
+def project(folder: Path, jobs: int, size: int) -> Path:
+    """The project with models that take all jobs at once and wait as long as the provider needs, and longer texts."""
     made = folder / "project"
-    made.mkdir()
-    for name in ("workflows", "penstock.toml"):
-        if (ROOT / name).exists():
-            (made / name).symlink_to(ROOT / name)
-    text = (ROOT / "models.toml").read_text()
-    text = text.replace("max_in_flight = 64", f"max_in_flight = {jobs}")
-    text = text.replace("total_timeout_s = 10", "total_timeout_s = 300")
-    if f"max_in_flight = {jobs}" not in text or "total_timeout_s = 300" not in text:
-        raise LabError("models.toml no longer has the lines that this benchmark changes")
-    (made / "models.toml").write_text(text)
+    shutil.copytree(ROOT / "workflows", made / "workflows")
+    shutil.copy(ROOT / "models.toml", made)
+    _change(made / "models.toml", "max_in_flight = 64", f"max_in_flight = {jobs}")
+    _change(made / "models.toml", "total_timeout_s = 10", "total_timeout_s = 300")
+    _change(made / "workflows" / WORKFLOW / "input.schema.json", '"maxLength": 2000', f'"maxLength": {size}')
     return made
+
+
+def _change(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    if old not in text:
+        raise LabError(f"{path.name} no longer says {old!r}: change this benchmark with it")
+    path.write_text(text.replace(old, new))
 
 
 def settled(pid: int) -> float:
@@ -74,14 +76,14 @@ def settled(pid: int) -> float:
 
 
 def measure(stack: EmbeddedStack, folder: Path, life: ExitStack, jobs: int, size: int, console: Console) -> Figures:
-    """Idle, in flight, drained."""
+    """Idle, then in flight; nobody waits for the answers."""
     command = (sys.executable, str(ROOT / "benchmarks" / "lab" / "upstream.py"), "--latency-ms", str(SLOW_MS))
     upstream = life.enter_context(running(command, folder / "upstream.log"))
     url = upstream.wait_until_it_says("ready").split()[1]
     site = Site(stack, "memory", model_server_url=url)
     life.callback(site.close)
     environment = site.environment() | {"PENSTOCK_CONCURRENCY__INFERENCE": str(jobs)}
-    run = ("--project", str(project(folder, jobs)), "run", "--stages")
+    run = ("--project", str(project(folder, jobs, size)), "run", "--stages")
 
     def start(stages: str) -> Child:
         command = module("penstock.cli", *run, stages)
@@ -100,12 +102,9 @@ def measure(stack: EmbeddedStack, folder: Path, life: ExitStack, jobs: int, size
         producer.produce(f"{site.settings.prefix}jobs", told)
     producer.flush(30)
     with console.status(f"{jobs} jobs in flight"):
-        wait_for(lambda: _open_calls(url) >= jobs, f"{jobs} open calls", alive=(worker,))
+        wait_for(lambda: _open_calls(url) >= jobs, f"{jobs} open calls", 180, (worker,))
         in_flight = settled(worker.pid)
-    with console.status("draining"):
-        site.wait_for_ends(jobs, 300, (worker,))
-        drained = settled(worker.pid)
-    return Figures(jobs, len(told), started, idle, in_flight, drained)
+    return Figures(jobs, len(told), started, idle, in_flight)
 
 
 def _open_calls(url: str) -> int:
@@ -118,7 +117,7 @@ def show(figures: Figures, console: Console) -> None:
     table = Table(title=f"`penstock run --stages inference`, {figures.jobs} jobs of {figures.job_bytes:,} bytes")
     table.add_column("unique memory, MiB")
     table.add_column("", justify="right")
-    for name in ("started", "idle", "in_flight", "drained"):
+    for name in ("started", "idle", "in_flight"):
         table.add_row(name.replace("_", " "), f"{getattr(figures, f'{name}_mib'):,.0f}")
     table.add_row("a job in flight, KiB", f"{figures.kib_per_job:,.1f}")
     console.print(table)

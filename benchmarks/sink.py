@@ -1,7 +1,7 @@
 """What the sink can store: a backlog of trace arrays as stages write them, caught up with by one sink.
 
 Rows stored for each second of the sink's CPU (broker and warehouse are not counted), rows a second, the most memory it
-had. The rows are counted in the warehouse afterwards; one that lacks is a failure.
+had. The rows are counted in the warehouse afterwards; one that lacks, or was refused, is a failure.
 """
 
 import argparse
@@ -52,6 +52,9 @@ class Figures:
     sink_start_mib: float
     sink_highest_mib: float
     missing: dict[str, int]
+    """Rows that the warehouse lacks, by table; below zero: has too many of."""
+    refused: int
+    """Dead letters of the sink."""
 
 
 def capture(stack: EmbeddedStack, folder: Path, jobs: int) -> Original:
@@ -101,6 +104,7 @@ def catch_up(stack: EmbeddedStack, site: Site, original: Original, rows: int, co
         sink_start_mib=watch.samples["sink"][0][1],
         sink_highest_mib=watch.highest("sink"),
         missing=_missing(site, original.expected(copies)),
+        refused=site.rows("dead_letters"),
     )
 
 
@@ -162,7 +166,8 @@ def show(figures: Figures, console: Console) -> None:
         ("rows in a record", f"{figures.rows_per_record:,.1f}"),
         ("memory of the sink's process at its start, MiB", f"{figures.sink_start_mib:,.0f}"),
         ("memory at its highest, MiB", f"{figures.sink_highest_mib:,.0f}"),
-        ("rows that the warehouse lacks", f"{sum(figures.missing.values()):,}"),
+        ("dead letters", f"{figures.refused:,}"),
+        ("rows that the warehouse lacks", ", ".join(f"{n:,} {table}" for table, n in figures.missing.items()) or "0"),
     ):
         table.add_row(name, value)
     console.print(table)
@@ -189,7 +194,7 @@ def main() -> int:
         print(json.dumps({"machine": before, "goal_rows_per_cpu_s": GOAL, **asdict(figures)}, indent=2))
     else:
         console.print(f"{before['cpus']} cores, load before {before['load']}")
-    return 0 if not figures.missing else 1
+    return 0 if not figures.missing and not figures.refused else 1
 
 
 if __name__ == "__main__":

@@ -88,8 +88,8 @@ class Vitals:
 
     def owned(self) -> list[metrics.Owned]:
         """The partitions of each stage."""
-        found = ((group.partition(".")[0], *one) for group, source in self.sources for one in source.owned())
-        return [metrics.Owned(stage, topic, in_flight) for stage, topic, in_flight in found]
+        found = ((group.partition(".")[0], one) for group, source in self.sources for one in source.located())
+        return [metrics.Owned(stage, one.topic, len(one.position.unfinished)) for stage, one in found]
 
     # --- the endpoint -----------------------------------------------------------------------------------------------
 
@@ -113,7 +113,7 @@ class Vitals:
             [
                 web.get("/healthz", functools.partial(self._answer, self.ills)),
                 web.get("/readyz", functools.partial(self._answer, self.obstacles)),
-                web.get("/metrics", self._metrics),
+                web.get("/metrics", self._exposition),
             ]
         )
         self._runner = web.AppRunner(app, access_log=None, shutdown_timeout=1)
@@ -144,7 +144,7 @@ class Vitals:
         said = {"ok": not problems, "problems": problems, "worker": self.worker, "parts": list(self.parts)}
         return web.json_response(said, status=503 if problems else 200)
 
-    async def _metrics(self, _: web.Request) -> web.Response:
+    async def _exposition(self, _: web.Request) -> web.Response:
         from streams import metrics  # noqa: PLC0415 -- as above
 
         # Here, not on a thread: what is in work changes only where the runners run.

@@ -79,7 +79,11 @@ class Codec(Generic[T]):
         self.model = model
         self._schema = newest(name)
         self._prefix = MARKER + bytes.fromhex(_fingerprint(self._schema))
-        self._write = _writer(name)
+        self._source = newest_json(name)
+
+    @functools.cached_property
+    def _write(self) -> Write:
+        return writer(self._source)  # made when first needed: those who only read need not wait for it
 
     def encode(self, value: T) -> bytes:
         """The value as a single object."""

@@ -196,7 +196,7 @@ class DeadLetterActionEvent(Record):
     """What a person did about a dead letter; the same record is the audit on the topic `dead-letter-actions`.
 
     `letter` is the dead letter's own address, and the topic's key; `n` counts what was done about it. A redriven job
-    has a new id, `new_job_id`; what was put back as it was has none. `destination` is the topic that it was published to.
+    has a new id, `new_job_id`; what was put back as it was has none. `destination` is the topic that it went to.
     """
 
     TABLE: ClassVar[str] = "dead_letter_actions"

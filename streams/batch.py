@@ -1,5 +1,6 @@
 """What one transaction holds. Pure: taken together from finished outcomes, narrowed to what is still owned."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -34,6 +35,8 @@ class Batch:
 
     finished: tuple[Finished, ...]
     commits: tuple[Commit, ...]
+    beside: tuple[Record, ...] = ()
+    """Records that no outcome causes: the first marks of states."""
 
     def owned(self) -> "Batch":
         """The part whose assignments are still live; an outcome of an earlier assignment is dropped."""
@@ -43,11 +46,19 @@ class Batch:
         commits = [
             replace(commit, positions={a: p for a, p in commit.positions.items() if a.live}) for commit in self.commits
         ]
-        return Batch(finished, tuple(commit for commit in commits if commit.positions))
+        remembered = {
+            (one.state.changelog.topic.name, one.partition)
+            for commit in commits
+            for one in commit.positions
+            if one.state is not None
+        }
+        beside = tuple(record for record in self.beside if (record.topic, record.partition) in remembered)
+        return Batch(finished, tuple(commit for commit in commits if commit.positions), beside)
 
     def records(self) -> list[Record]:
         """Everything to produce: the outcomes' records, then their trace rows as arrays, one table each."""
-        records = _newest(record for one in self.finished for record in one.emission.records)
+        caused = (record for one in self.finished for record in one.emission.records)
+        records = _newest(itertools.chain(self.beside, caused))
         records.extend(trace_records(event for one in self.finished for event in one.emission.events))
         return records
 

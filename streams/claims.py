@@ -55,6 +55,11 @@ def claim_of(raw: Raw) -> Claim | None:
     return CLAIMS.decode(raw.value or b"") if header_text(raw.headers, CLAIM) else None
 
 
+def carries_its_value(delivery: Delivery) -> bool:
+    """Whether a record's value is in it, so that nothing need be waited for to read it."""
+    return all(name != CLAIM for name, _ in delivery.raw.headers)
+
+
 def without_claim(headers: Headers) -> Headers:
     """The headers that the record would have with its value."""
     return tuple(pair for pair in headers if pair[0] not in {CLAIM, CLAIM_MISSED})

@@ -5,7 +5,7 @@ carries: no record costs anything on its way. States (in flight, owned, away) ar
 """
 
 from collections import Counter as Counted
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from typing import Final
@@ -26,7 +26,9 @@ CONTENT_TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
 _SHORT: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60)
 _LONG: Final = (*_SHORT, 300, 1800, 7200, 86_400)
 
-TAKEN: Final = Counter("penstock_records_taken", "Records that a stage began to work on.", ["stage"], registry=REGISTRY)
+TAKEN: Final = Counter(
+    "penstock_records_taken", "Records that a stage took from its topics.", ["stage"], registry=REGISTRY
+)
 FINISHED: Final = Counter(
     "penstock_records_finished",
     "Records whose outcome was committed: the outcome, or dead_letter, returned (delays), settled (spend).",
@@ -175,7 +177,7 @@ def stored(table: str, count: int, seconds: float) -> None:
     SINK_SECONDS.observe(seconds)
 
 
-def names() -> Mapping[str, str]:
-    """Every metric's name with its sentence; those of the Python process are left out."""
+def kinds() -> dict[str, str]:
+    """Every metric's kind (counter, gauge, histogram) by its name; those of the Python process are left out."""
     families = [*REGISTRY.collect(), *Now("", "", sink_away=lambda: False).collect()]
-    return {one.name: one.documentation for one in families if one.name.startswith("penstock_")}
+    return {one.name: one.type for one in families if one.name.startswith("penstock_")}

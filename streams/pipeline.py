@@ -5,7 +5,7 @@
                └─────────┘ │◄ climb ─┴─────────────┴────────────┘         │
                            └◄ spend: the job has ended ◄──────────────────┘
     every stage ─► escalations, held ─► a person ─► reviews ─► verdicts ─► the reviews stage ─► results
-    every stage ─► retries.10s ─► back where it came from      every stage ─► escalations ─► a person
+    every stage ─► retries.10s, .5m, parked ─► back again      every stage ─► escalations ─► a person
     every stage ─► dead-letters (and a failed result)          every stage ─► traces ─► sink ─► ClickHouse
 
 A processor returns an outcome; `dispatch` alone turns it into records. What a stage writes for a job and the offset of

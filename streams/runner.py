@@ -5,6 +5,7 @@ import functools
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 
+from streams import metrics
 from streams.assignment import Assignment
 from streams.pressure import Gate
 from streams.quarantine import Quarantine, Suspect
@@ -27,9 +28,10 @@ MAX_BYTES = 64 * 1024 * 1024
 class Runner:
     """Runs `work` on up to `concurrency` deliveries at once; a slot is free again when its outcome is committed.
 
-    With `in_order` each is finished before the next begins. `give_up` makes of a record what is left when it has ended
-    the process too often. Without a quarantine nothing waits for suspects, and nothing is suspected. While the gate is
-    shut nothing is taken. `tick` is asked every second of each partition.
+    With `in_order` each is finished before the next begins; `in_place` says the same of deliveries whose work waits for
+    nothing, since a task of its own costs ten times what a call does. `give_up` makes of a record what is left when it
+    has ended the process too often. Without a quarantine nothing waits for suspects, and nothing is suspected. While
+    the gate is shut nothing is taken. `tick` is asked every second of each partition.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Runner:
     transactions: Transactions
     concurrency: int
     in_order: bool = False
+    in_place: Callable[[Delivery], bool] | None = None
     give_up: Work | None = None
     quarantine: Quarantine | None = None
     gate: Gate | None = None
@@ -63,6 +66,7 @@ class Runner:
                 if self.gate is not None:
                     await self.gate.passable()
                 deliveries = await self.source.take(self.concurrency - self.in_flight)
+                metrics.TAKEN.labels(self.name.partition(".")[0]).inc(len(deliveries))
                 if not deliveries:
                     if ticking is not None:
                         ticking.cancel()
@@ -107,7 +111,7 @@ class Runner:
             return
         if self.quarantine is not None:
             await self.quarantine.enter()
-        if self.in_order:
+        if self.in_order or (self.in_place is not None and self.in_place(delivery)):
             await self._finish(delivery, self.work)
         else:
             tasks.create_task(self._finish(delivery, self.work))

@@ -91,10 +91,15 @@ class PartitionState(Generic[V]):
         records = (Record(topic, key.encode(), value, partition=self.partition) for key, value in changes.items())
         return (*records, self._marked())
 
+    def first_mark(self) -> Record | None:
+        """The mark of a changelog that has none yet: it must be there before a position is committed."""
+        return self._marked() if self._mark is None else None
+
     def _marked(self) -> Record:
         mark = StateMark.made(
             partitions=self._partitions, entries=len(self._entries), digest=self._digest, clock_ms=self._clock_ms
         )
+        self._mark = mark
         return Record(self.changelog.topic.name, MARK.encode(), _MARKS.encode(mark), partition=self.partition)
 
     # --- restore -----------------------------------------------------------------------------------------------------

@@ -37,7 +37,9 @@ class Transactions:
         positions = {assignment: assignment.position for assignment in assignments if assignment.live}
         if not positions:
             return
-        self._notes.append((Batch((), (Commit(source, positions),)), noted))
+        marks = [assignment.state.first_mark() for assignment in positions if assignment.state is not None]
+        beside = tuple(mark for mark in marks if mark is not None)
+        self._notes.append((Batch((), (Commit(source, positions),), beside), noted))
         self._something.set()
         await noted
 
@@ -63,7 +65,8 @@ class Transactions:
             return
         taken, self._notes = self._notes, deque()
         commits = tuple(commit for batch, _ in taken for commit in batch.commits)
-        await self._publisher.commit(Batch((), commits))
+        beside = tuple(mark for batch, _ in taken for mark in batch.beside)
+        await self._publisher.commit(Batch((), commits, beside))
         for _, noted in taken:
             if not noted.done():
                 noted.set_result(None)

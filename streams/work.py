@@ -13,6 +13,7 @@ from processors.outcome import Outcome, Reject, Retry
 from schemas.avro import Unreadable
 from schemas.envelope import Envelope
 from schemas.stages import Status
+from streams import metrics
 from streams.dispatch import dead_letter, dispatch, failed
 from streams.errors import ProcessKilled, TooManyBugs
 from streams.header_names import ROUND, header_int
@@ -119,6 +120,7 @@ class StageWork:
         return moment_of(delivery, taken_at, self.clock(), duration_ms, self.worker, self.control_version())
 
     def _count(self, bug: Exception) -> None:
+        metrics.BUGS.labels(self.stage.name).inc()
         now = time.monotonic()
         self._bugs = [at for at in self._bugs if now - at < 60] + [now]
         if len(self._bugs) > BUGS_PER_MINUTE:

@@ -10,7 +10,7 @@ import structlog
 
 from processors.reviewing import Reviewing
 from streams.claim_store import ClaimStore
-from streams.claims import ClaimedWork
+from streams.claims import ClaimedWork, carries_its_value
 from streams.delays import DelayRunner, DelayWork, PausableSource
 from streams.ledger import LEDGER
 from streams.ordered import LedgerWork
@@ -33,6 +33,8 @@ log = structlog.get_logger(__name__)
 
 DRAIN_S = 30.0
 """Seconds that a stopping worker waits for what is in flight; what is cut off then is run again by the next owner."""
+COMMIT_S = 10.0
+"""Seconds that its last commits may take after that."""
 
 OpenSource = Callable[[str, Sequence[str], Changelog[Any] | None], PausableSource]
 """Opens the source of a stage, by its name, the topics it reads, and the changelog of what it remembers, if it does."""
@@ -64,6 +66,7 @@ class Worker:
     """Where values lie that are too large to travel; without it they travel."""
     clock: Callable[[], datetime] = utc_now
     sleep: Sleep = asyncio.sleep
+    drain_s: float = DRAIN_S
 
     def __post_init__(self) -> None:
         self._stopping = asyncio.Event()
@@ -124,7 +127,18 @@ class Worker:
             work = bare if self.claims is None else ClaimedWork(bare, self.claims)
             slots = max(1, round(stage.concurrency * share))
             gate = self.gate if stage.name == STAGES[0] else None
-            yield Runner(name, source, work, transactions, slots, in_order, work.give_up, quarantine, gate)
+            yield Runner(
+                name,
+                source,
+                work,
+                transactions,
+                slots,
+                in_order=in_order,
+                in_place=None if stage.stuck_after_s is not None else carries_its_value,
+                give_up=work.give_up,
+                quarantine=quarantine,
+                gate=gate,
+            )
 
     def _of_reviews(self, reviewing: Reviewing, transactions: Transactions, quarantine: Quarantine) -> Iterator[Runner]:
         source = self.open_source(f"{REVIEWS}.intake", [TOPIC_OF_REVIEWS.name], None)
@@ -133,7 +147,15 @@ class Worker:
         source = self.open_source(REVIEWS, [HELD.name, VERDICTS.name], CASES)
         work = ReviewWork(reviewing, source.group, self.name, self.clock, self.control_version)
         yield Runner(
-            REVIEWS, source, work, transactions, REVIEWS_AT_ONCE, True, work.give_up, quarantine, tick=work.tick
+            REVIEWS,
+            source,
+            work,
+            transactions,
+            REVIEWS_AT_ONCE,
+            in_order=True,
+            give_up=work.give_up,
+            quarantine=quarantine,
+            tick=work.tick,
         )
 
     async def _drain(
@@ -148,9 +170,9 @@ class Worker:
         # What waits in the delay tiers is not worth waiting for: it stays where it is.
         waiting = {tier.name for tier in TIERS}
         stages = [task for task in running if task.get_name() not in waiting]
-        await asyncio.wait(stages, timeout=DRAIN_S)
+        await asyncio.wait(stages, timeout=self.drain_s)
         drained = asyncio.create_task(_drained(runners, transactions))
-        await asyncio.wait([drained, committing], timeout=DRAIN_S, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait([drained, committing], timeout=COMMIT_S, return_when=asyncio.FIRST_COMPLETED)
         drained.cancel()
 
     async def _leave(self, runners: list[Runner | DelayRunner], tasks: list[asyncio.Task[Any]]) -> None:

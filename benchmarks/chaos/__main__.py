@@ -12,6 +12,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from checker.warehouse import WarehouseRefused
+from confluent_kafka import KafkaException
 from lab.children import LabError
 from lab.site import ROOT
 from rich.console import Console
@@ -50,7 +52,7 @@ def main() -> int:
     try:
         with _data(told.data) as data, embedded(data) as stack, screen:
             outcome = run(stack, chosen, screen)
-    except (LabError, StackError) as error:
+    except (LabError, StackError, KafkaException, WarehouseRefused) as error:
         console.print(f"[red]seed {told.seed}: {error}", markup=True, highlight=False)
         return CANNOT_RUN
     show(outcome, console)

@@ -7,7 +7,7 @@ from typing import Final
 from lab.children import STEP_S, Child, LabError
 from lab.site import Site
 
-from chaos.plan import SINK, STAGES
+from chaos.plan import PARTS
 
 START_S: Final = 240.0
 MOST_DEATHS: Final = 10
@@ -26,9 +26,9 @@ class Crew:
 
     def start(self) -> None:
         """Start all at once and wait until they are ready."""
-        for stage in (*STAGES, SINK):
+        for stage in PARTS:
             self.launch(stage)
-        for stage in (*STAGES, SINK):
+        for stage in PARTS:
             self.ready(stage)
         self._complete = True
 

@@ -121,7 +121,7 @@ def _figures(seen: Evidence, publishing: Publishing, injector: Injector, took_s:
         "attempts on record": len(seen.attempts),
         "calls in the model server's log": sum(map(len, seen.calls.values())),
         "surplus calls": len(surplus),
-        "of these answered, but not committed": sum(call.ended is not None for call in surplus),
+        "of these answered, but not committed": sum(call.answered for call in surplus),
         "rows of v_jobs": len(seen.job_rows),
         "seconds": round(took_s, 1),
     }

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, assert_never
 
 from checker.ledger import Fault as Noted
+from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from lab.children import Child
 from lab.site import Site
@@ -178,6 +179,9 @@ class Injector:
         """Whether the members of this instance have all partitions of the stage's group."""
         group = f"{self.site.settings.prefix}penstock.{stage}"
         admin = AdminClient({"bootstrap.servers": self.site.settings.broker, "log_level": 0})
-        found = admin.describe_consumer_groups([group], request_timeout=10)[group].result()
+        try:
+            found = admin.describe_consumer_groups([group], request_timeout=10)[group].result()
+        except KafkaException:  # no answer in time: asked again
+            return False
         owners = {m.group_instance_id for m in found.members if m.assignment and m.assignment.topic_partitions}
         return bool(owners) and all((owner or "").startswith(f"{instance}.") for owner in owners)

@@ -11,7 +11,10 @@ from random import Random
 from typing import Final
 
 STAGES: Final = ("intake", "routing", "inference", "validation", "grading")
+"""What every job passes through."""
+REVIEWS: Final = "reviews"
 SINK: Final = "sink"
+PARTS: Final = (*STAGES, REVIEWS, SINK)
 INFERENCE: Final = "inference"
 OPEN_CALLS: Final = 50
 FIRST, LAST = 0.04, 0.85
@@ -117,7 +120,7 @@ LONG: Final = Size(
     jobs=20_000,
     window=1_500,
     inference_kills=9,
-    other_kills=(*STAGES, SINK, SINK),
+    other_kills=(*PARTS, SINK),
     deaths=(*STAGES, INFERENCE),
     broker=tuple(Restart),
     zombies=((INFERENCE, False), ("grading", True)),

@@ -12,6 +12,7 @@ from lab.site import Site, bare_producer, job
 from chaos.plan import UNREADABLE, Extra, Plan
 
 FLUSH_S: Final = 120.0
+CLOSE_S: Final = 5.0
 STEP_S: Final = 0.01
 TOPIC: Final = {Extra.ON_ROUTED: "routed", Extra.ON_ANSWERED: "answered"}
 
@@ -55,7 +56,7 @@ class Publishing(threading.Thread):
             while self._later and not self._stopping.is_set():
                 self._publish_later()
                 time.sleep(STEP_S)
-            if left := self._producer.flush(FLUSH_S):
+            if not self._stopping.is_set() and (left := self._producer.flush(FLUSH_S)):
                 self._failure = f"{left} records were not acknowledged within {FLUSH_S:g} s"
         except Exception as error:  # noqa: BLE001 -- told to whoever waits
             self._failure = f"{type(error).__name__}: {error}"
@@ -64,7 +65,7 @@ class Publishing(threading.Thread):
     def close(self) -> None:
         """Stop."""
         self._stopping.set()
-        self.join(FLUSH_S)
+        self.join(CLOSE_S)
 
     def _wait_for_room(self, number: int) -> None:
         while not self._stopping.is_set():

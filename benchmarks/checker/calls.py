@@ -16,6 +16,8 @@ class Call:
     ended: float | None = None
     call_id: str = ""
     """The model server's name for it; its response says `req_` and this."""
+    answered: bool = False
+    """Whether somebody was there to read the answer."""
 
 
 def read_calls(log: Path, of: str) -> dict[str, list[Call]]:
@@ -31,5 +33,6 @@ def read_calls(log: Path, of: str) -> dict[str, list[Call]]:
                 call = by_id[event["call"]] = Call(event["attempt"], event["at"], call_id=event["call"])
                 by_attempt[call.attempt_id].append(call)
             else:
-                by_id[event["call"]].ended = event["at"]
+                call = by_id[event["call"]]
+                call.ended, call.answered = event["at"], not event["client_gone"]
     return dict(by_attempt)

@@ -11,13 +11,19 @@ from confluent_kafka.admin import AdminClient
 
 TIMEOUT_S: Final = 30.0
 GROUPS: Final = {
-    "intake": "jobs",
-    "routing": "admitted",
-    "inference": "routed",
-    "validation": "answered",
-    "grading": "validated",
-    "delays": "retries.10s",
-    "sink": "traces",
+    "intake.jobs.high": ("jobs.high",),
+    "intake": ("jobs",),
+    "intake.jobs.low": ("jobs.low",),
+    "routing": ("admitted", "spend"),
+    "inference": ("routed",),
+    "validation": ("answered",),
+    "grading": ("validated",),
+    "reviews.intake": ("reviews",),
+    "reviews": ("held", "verdicts"),
+    "delays": ("retries.10s",),
+    "delays.5m": ("retries.5m",),
+    "delays.parked": ("parked",),
+    "sink": ("traces",),
 }
 """What each group reads."""
 
@@ -57,11 +63,12 @@ def waiting(broker: str, prefix: str, application: str = "penstock") -> dict[str
     """
     admin = AdminClient({"bootstrap.servers": broker, "log_level": 0})
     topics = admin.list_topics(timeout=TIMEOUT_S).topics
-    counts = {}
-    for group, name in GROUPS.items():
-        partitions = [TopicPartition(prefix + name, number) for number in topics[prefix + name].partitions]
-        starts = _positions(admin, f"{prefix}{application}.{group}", partitions)
-        counts[group] = sum(1 for _ in _read(broker, prefix + name, starts))
+    counts: Counter[str] = Counter()
+    for group, names in GROUPS.items():
+        for topic in (prefix + name for name in names):
+            partitions = [TopicPartition(topic, number) for number in topics[topic].partitions]
+            starts = _positions(admin, f"{prefix}{application}.{group}", partitions)
+            counts[group] += sum(1 for _ in _read(broker, topic, starts))
     return {group: count for group, count in counts.items() if count}
 
 

@@ -12,7 +12,7 @@ from typing import Any, cast
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Producer, TopicPartition
 
-from streams import fail_points
+from streams import fail_points, metrics
 from streams.batch import Batch, Commit
 from streams.commit_metadata import encode
 from streams.errors import BrokerAway, RecordRefused, SlotTaken
@@ -119,6 +119,7 @@ class KafkaPublisher:
                 return
             if self._failure is not None and (refused := self._refusal(records)) is not None:
                 raise refused
+            metrics.TRANSACTION_FAILURES.labels(end.name.lower()).inc()
             if end is not _End.ABORTED:
                 self._reopen(end)
                 if self._was_committed(offsets):

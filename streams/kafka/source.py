@@ -25,6 +25,9 @@ from streams.state import Changelog
 log = structlog.get_logger(__name__)
 
 POLL_S = 0.05
+IDLE_AFTER_S = 3.0
+IDLE_POLL_S = 0.5
+"""A poll returns with the first record; what else is asked of the thread waits so long when nothing has come lately."""
 IDLE_BEFORE_PAUSE_S = 5.0
 """Seconds without free slots after which the partitions are paused, so that polling can serve rebalances again."""
 
@@ -122,10 +125,6 @@ class KafkaSource:
                 done.result(0.5)
                 return
 
-    def owned(self) -> list[tuple[str, int]]:
-        """Topic and records in work of each partition that is ours now; to be asked where the runner runs."""
-        return [(one.topic, len(one.position.unfinished)) for one in list(self._assignments.values()) if one.live]
-
     # --- the thread --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
@@ -143,9 +142,10 @@ class KafkaSource:
             consumer.close()
 
     def _poll_until_closed(self, consumer: Consumer) -> None:
-        full_since = time.monotonic()
+        full_since = idle_since = time.monotonic()
         while not self._closed.is_set():
-            self._obey(consumer)
+            if self._obey(consumer):
+                idle_since = time.monotonic()
             if self._wanted <= 0:
                 if not self._paused and time.monotonic() - full_since > IDLE_BEFORE_PAUSE_S:
                     consumer.pause(consumer.assignment())
@@ -160,15 +160,19 @@ class KafkaSource:
                 # Only those whose position is known: the others would be read from the start of their log.
                 consumer.resume([self._partition(assignment) for assignment in self._located if assignment.live])
                 self._paused = False
-            first = consumer.poll(POLL_S)
+            first = consumer.poll(POLL_S if time.monotonic() - idle_since < IDLE_AFTER_S else IDLE_POLL_S)
             if first is not None:
                 rest = consumer.consume(self._wanted - 1, 0) if self._wanted > 1 else []
                 self._deliver([first, *rest])
-                full_since = time.monotonic()
+                full_since = idle_since = time.monotonic()
 
-    def _obey(self, consumer: Consumer) -> None:
+    def _obey(self, consumer: Consumer) -> bool:
+        """Do what was asked of this thread; whether it was anything."""
+        obeyed = False
         while not self._commands.empty():
             self._commands.get()(consumer)
+            obeyed = True
+        return obeyed
 
     def _refuse(self, message: Message | None) -> None:
         """While all partitions are paused only errors and callbacks can arrive."""

@@ -45,6 +45,7 @@ ALLOWED = {
         "_decision_row": "of the module trace_rows",
         "TABLE": "the header that tells the sink which table an array of rows is for",
         "table": "the value of that header",
+        "metrics": "Prometheus' word: the module that names what it scrapes",
     },
     "processors": {
         "commit": "a workflow's git commit, nothing of Kafka's",

@@ -8,7 +8,11 @@ import pytest
 
 from schemas.avro import encode_rows, newest_json, rows_fingerprint
 from schemas.trace import JobEvent, TraceEvent
+from sinks.batch import Limits
+from sinks.errors import WarehouseAway
+from sinks.memory import MemorySink
 from streams.batch import SCHEMA, TABLE
+from streams.kafka import sink_runner
 from streams.kafka.sink_notes import Note
 
 pytestmark = pytest.mark.stack
@@ -87,18 +91,16 @@ def test_it_catches_up_after_an_outage_and_says_why_it_waits(line, stack, rows, 
     assert line.gaps() == ()
 
 
-def test_a_full_disk_pauses_the_sink(line, rows, eventually):
-    """A warehouse without room loses nothing and blames no row: the reason is told, and the rows go in afterwards."""
+def test_a_warehouse_that_must_be_repaired_pauses_the_sink(line, rows, eventually):
+    """What only a person can mend loses nothing and blames no row: it is told, and the rows go in afterwards."""
     line.start()
     line.write(*rows(50, "before"))
     eventually(lambda: line.stored() == 50)
-    line.warehouse.command(
-        "ALTER TABLE stage_events MODIFY SETTING min_free_disk_bytes_to_perform_insert = 1000000000000000000"
-    )
+    line.warehouse.command("RENAME TABLE stage_events TO mislaid")
     line.write(*rows(500, "meanwhile"))
     (pause,) = eventually(line.pauses)
-    assert "until this is repaired (code 243)" in pause.why
-    line.warehouse.command("ALTER TABLE stage_events RESET SETTING min_free_disk_bytes_to_perform_insert")
+    assert "until this is repaired (code 60)" in pause.why
+    line.warehouse.command("RENAME TABLE mislaid TO stage_events")
     eventually(lambda: line.stored() == 550)
     eventually(lambda: not line.pauses())
     assert line.stored("dead_letters") == 0
@@ -212,6 +214,35 @@ def test_stale_progress_only_means_reading_again(line, rows, eventually):
     trace = line.warehouse.query("SELECT count(), uniqExact(event_id) FROM v_trace").rows[0]
     assert trace == (50, 50)
     assert line.gaps() == ()
+
+
+class Flaky(MemorySink):
+    """Away every so often, in the midst of whatever the sink does."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = 0
+
+    def ping(self):
+        self.calls += 1
+        if self.calls % 7 == 0:
+            raise WarehouseAway("now and then")
+        super().ping()
+
+
+def test_outages_at_any_step_lose_nothing(line, rows, eventually, monkeypatch):
+    """Whichever call of a flush meets the outage, every row is stored and the progress ends at the log's end."""
+    monkeypatch.setattr(sink_runner, "RETRY_S", (0.01,))
+    monkeypatch.setattr(sink_runner, "RECORDS", 20)
+    for start in range(0, 1_200, 100):
+        line.write(*rows(1_200)[start : start + 100])
+    sink = Flaky()
+    line.start(sink, limits=Limits(1, 1, 0.0))
+    for number in range(60):
+        line.write(*rows(10, f"later-{number}"))
+    eventually(lambda: len(sink.rows("stage_events")) == 1_800)
+    eventually(lambda: line.committed() == line.ends())
+    assert sink.calls > 14
 
 
 def test_notes_survive_a_round_trip():

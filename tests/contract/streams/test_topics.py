@@ -25,6 +25,8 @@ def make(link, topic, partitions=None, **config):
     new = NewTopic(link.topic(topic.name), partitions or topic.settings.partitions, 1, config=told)
     admin = link.admin()
     admin.create_topics([new])[new.topic].result(30)
+    while new.topic not in admin.list_topics(timeout=30).topics:  # the broker hears of it a moment later
+        pass
 
 
 def alter(link, topic, name, value, eventually):

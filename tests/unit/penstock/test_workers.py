@@ -58,8 +58,8 @@ async def team():
 async def said(lines, event, count=1):
     """The lines of an event, once there are so many."""
     async with asyncio.timeout(LIMIT_S):
-        while len(found := [line for line in lines if line["event"] == event]) < count:
-            await asyncio.sleep(0.02)  # noqa: ASYNC110 -- captured lines set no event
+        while len(found := [line for line in lines if line["event"] == event]) < count:  # noqa: ASYNC110 -- no event
+            await asyncio.sleep(0.02)
     return found
 
 

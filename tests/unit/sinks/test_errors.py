@@ -10,6 +10,7 @@ from sinks.errors import (
     RowsRefused,
     WarehouseAway,
     WarehouseUnfit,
+    of_command,
     of_insert,
     of_query,
 )
@@ -76,6 +77,13 @@ def test_a_wrong_query_carries_code_and_text():
     assert type(of_query(Refusal(None, None, "refused"))) is WarehouseAway
     assert type(of_query(Refusal(202, 500, "too many"))) is WarehouseAway
     assert type(of_query(Refusal(241, 500, "the query takes too much memory"))) is QueryFailed
+
+
+@pytest.mark.parametrize(("code", "expected"), [(164, WarehouseUnfit), (243, WarehouseUnfit), (497, WarehouseUnfit)])
+def test_a_table_can_t_be_made_now(code, expected):
+    """A full disk or a read-only warehouse is no fault of the statement: the sink waits instead of ending."""
+    assert type(of_command(Refusal(code, 500, "text"))) is expected
+    assert type(of_command(Refusal(62, 400, "text"))) is QueryFailed
 
 
 def test_an_ambiguous_job_names_the_tenants():

@@ -60,5 +60,6 @@ def test_a_grant_is_a_command_of_kafka_s_own_tool():
     (transactions,) = (one for one in components(LINK)["routing"] if one.resource == "transactional-id")
     assert transactions.command("User:r", "b:1") == (
         "kafka-acls --bootstrap-server b:1 --command-config admin.properties --add "
-        "--transactional-id 'p.app.m1.routing.' --resource-pattern-type prefixed --operation Write --operation Describe --allow-principal 'User:r'"
+        "--transactional-id 'p.app.m1.routing.' --resource-pattern-type prefixed "
+        "--operation Write --operation Describe --allow-principal 'User:r'"
     )

@@ -1,0 +1,99 @@
+"""Several workers under one supervisor on the real stack: one is killed, all are scraped, all are drained."""
+
+import json
+import os
+import re
+import signal
+import time
+import urllib.request
+
+import pytest
+from checker.evidence import broken
+from checker.ledger import Ledger, kill
+from lab.children import Child, module, wait_for
+from lab.site import ROOT
+
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
+
+SLOW_MS = 1_000
+QUICK_MS = 20
+JOBS = 400
+READY_S = 120.0  # two starts, one after the other, on a busy machine
+HEALTH = {"PENSTOCK_HEALTH_PORT": "0"}
+PARTS = "intake,routing,inference,validation,grading,reviews,sink"
+
+
+def lines(child, event):
+    """The log lines of an event."""
+    said = (line for line in child.said().splitlines() if line.startswith("{"))
+    return [line for line in map(json.loads, said) if line["event"] == event]
+
+
+def scrape(child):
+    """The metrics of each worker that serves them, by name and labels, summed."""
+    total = {}
+    for line in lines(child, "health"):
+        try:
+            with urllib.request.urlopen(line["url"] + "/metrics", timeout=5) as answer:
+                text = answer.read().decode()
+        except OSError:  # that of a dead worker
+            continue
+        for name, value in re.findall(r"^(penstock_\S+) (\S+)$", text, re.MULTILINE):
+            total[name] = total.get(name, 0.0) + float(value)
+    return total
+
+
+@pytest.fixture
+def fleet(site):
+    """Two workers of everything under one supervisor, each with a health endpoint of its own."""
+    command = module("penstock.cli", "--project", str(ROOT), "run", "--workers", "2")
+    child = Child(command, site.settings.data_dir / "logs" / f"{site.name}-fleet.log", site.environment() | HEALTH)
+    try:
+        wait_for(lambda: len(lines(child, "worker ready")) == 2, "two workers", READY_S, alive=(child,))
+        yield child
+    finally:
+        child.close()
+
+
+def test_a_killed_worker_is_replaced_while_the_other_goes_on(site, fleet):
+    """Every job ends once; both workers took part; what they count is what happened; all drain with exit code 0."""
+    site.models.set_latency(SLOW_MS)
+    published = site.publish(JOBS)
+    wait_for(lambda: site.models.open_calls() >= 50, "50 open calls", alive=(fleet,))
+    victim = lines(fleet, "worker ready")[1]
+    os.kill(victim["pid"], signal.SIGKILL)
+    (ended,) = wait_for(lambda: lines(fleet, "worker ended"), "the death on record", alive=(fleet,))
+    assert (ended["number"], ended["why"]) == (victim["number"], "SIGKILL")
+    died = kill(time.time())
+    site.models.set_latency(QUICK_MS)
+    site.wait_for_ends(JOBS, alive=(fleet,))
+    wait_for(lambda: len(lines(fleet, "worker ready")) == 3, "the next worker", alive=(fleet,))
+    assert not broken(site.evidence(Ledger(published, faults=[died]), alive=(fleet,)))
+
+    counted = scrape(fleet)
+    assert counted[f'penstock_worker_info{{parts="{PARTS}",worker="{site.settings.instance}/all/0"}}'] == 1
+    finished = {name: value for name, value in counted.items() if name.startswith("penstock_records_finished_total")}
+    grading = sum(value for name, value in finished.items() if 'stage="grading"' in name)
+    assert 0 < grading <= JOBS
+    assert sum(value for name, value in counted.items() if name.startswith("penstock_records_in_flight")) == 0
+    owned = {name: value for name, value in counted.items() if name.startswith("penstock_partitions_owned")}
+    assert owned['penstock_partitions_owned{stage="inference",topic="routed"}'] == 6
+    assert fleet.terminate(site.settings.drain_s + 15) == 0
+    assert len(lines(fleet, "stopped")) == 2
+
+
+def test_what_can_t_be_finished_in_time_is_left_to_the_next_owner(site):
+    """With a provider slower than the drain time a worker still ends with 0 in time, and nothing is lost or doubled."""
+    site.models.set_latency(20 * SLOW_MS)
+    leaving = site.launch(PENSTOCK_DRAIN_S="1")
+    leaving.wait_until_it_says('"ready"')
+    published = site.publish(60)
+    wait_for(lambda: site.models.open_calls() >= 50, "50 open calls", alive=(leaving,))
+    began = time.monotonic()
+    assert leaving.terminate(15) == 0
+    assert time.monotonic() - began < 12
+    left = kill(time.time())
+    site.models.set_latency(QUICK_MS)
+    successor = site.start()
+    site.wait_for_ends(len(published), alive=(successor,))
+    assert not broken(site.evidence(Ledger(published, faults=[left]), alive=(successor,)))
