@@ -114,7 +114,7 @@ def _open_calls(url: str) -> int:
 
 def show(figures: Figures, console: Console) -> None:
     """Print the table."""
-    table = Table(title=f"`penstock run --stages inference`, {figures.jobs} jobs of {figures.job_bytes:,} bytes")
+    table = Table(title=f"{figures.jobs} jobs of {figures.job_bytes:,} bytes")
     table.add_column("unique memory, MiB")
     table.add_column("", justify="right")
     for name in ("started", "idle", "in_flight"):

@@ -209,12 +209,12 @@ class SinkRunner:
         Equal rows collapse. One that is refused is in the log, and in Kafka where it came from.
         """
         rows = list(self._own_rows)
-        for model in (ControlEvent, DeadLetterEvent):
-            of_model: Sequence[Event] = [row for row in rows if isinstance(row, model)]
-            if not of_model:
+        for kind in (ControlEvent, DeadLetterEvent):
+            of_kind: Sequence[Event] = [row for row in rows if isinstance(row, kind)]
+            if not of_kind:
                 continue
-            name, table = model.__name__, model.TABLE
-            items = tuple(Item(encode_rows(name, [row]), 1, row) for row in of_model)
+            name, table = kind.__name__, kind.TABLE
+            items = tuple(Item(encode_rows(name, [row]), 1, row) for row in of_kind)
             part = Part(table, rows_fingerprint(name), items)
             for refused in insert_part(self.sink, part, _schema(table, part.fingerprint)):
                 log.error("a row of the sink's own was refused", table=table, error=refused.reason)

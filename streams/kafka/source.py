@@ -144,7 +144,8 @@ class KafkaSource:
     def _poll_until_closed(self, consumer: Consumer) -> None:
         full_since = idle_since = time.monotonic()
         while not self._closed.is_set():
-            if self._obey(consumer):
+            if not self._commands.empty():
+                self._obey(consumer)
                 idle_since = time.monotonic()
             if self._wanted <= 0:
                 if not self._paused and time.monotonic() - full_since > IDLE_BEFORE_PAUSE_S:
@@ -166,13 +167,9 @@ class KafkaSource:
                 self._deliver([first, *rest])
                 full_since = idle_since = time.monotonic()
 
-    def _obey(self, consumer: Consumer) -> bool:
-        """Do what was asked of this thread; whether it was anything."""
-        obeyed = False
+    def _obey(self, consumer: Consumer) -> None:
         while not self._commands.empty():
             self._commands.get()(consumer)
-            obeyed = True
-        return obeyed
 
     def _refuse(self, message: Message | None) -> None:
         """While all partitions are paused only errors and callbacks can arrive."""

@@ -276,7 +276,13 @@ class Line:
     def unfinished(self):
         """Records that no group has finished, by topic."""
         read = {stage.reads[-1].name: stage.name for stage in self.worker.stages}
-        read |= {"jobs": "intake", "jobs.low": "intake.jobs.low", "jobs.high": "intake.jobs.high", "spend": "routing", "retries.10s": "delays"}
+        read |= {
+            "jobs": "intake",
+            "jobs.low": "intake.jobs.low",
+            "jobs.high": "intake.jobs.high",
+            "spend": "routing",
+            "retries.10s": "delays",
+        }
         behind = {}
         for (topic, partition), log in self.broker.logs.items():
             if topic in read:

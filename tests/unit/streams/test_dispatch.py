@@ -93,7 +93,7 @@ def run(stage, outcome, head=HEAD):
 
 
 def only(emission):
-    """The one record besides what goes with it: the close of a result, what the reviews stage keeps of an escalation."""
+    """The one record besides what goes with it: the close of a result, an escalation's record for the reviews stage."""
     record, *beside = emission.records
     assert [one.topic for one in beside] == {"results": ["spend"], "escalations": ["held"]}.get(record.topic, [])
     return record

@@ -62,13 +62,13 @@ def test_a_record_that_was_lost_is_noticed(steps, data):
     if not entries:
         return
     gone = data.draw(st.sampled_from(entries))
-    with pytest.raises(StateLost, match="disagree.*penstock state reset"):
+    with pytest.raises(StateLost, match=r"disagree.*penstock state reset"):
         restored([record for record in log if record is not gone])
 
 
 def test_a_changelog_that_is_gone_is_noticed():
     """A stage that has committed before does not start with an empty memory unasked."""
-    with pytest.raises(StateLost, match="routing-state/0 has 0 entries and no mark.*lost or cut off"):
+    with pytest.raises(StateLost, match=r"routing-state/0 has 0 entries and no mark.*lost or cut off"):
         restored([])
     assert len(restored([], expected=False)) == 0
 

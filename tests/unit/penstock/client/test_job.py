@@ -1,4 +1,5 @@
 import json
+from decimal import Decimal
 
 import pytest
 
@@ -44,7 +45,7 @@ def test_what_is_sent_is_what_intake_reads():
     assert (job.tenant, job.risk, job.input) == ("acme", "high", '["any",{"json":null}]')
     assert job.context == snapshot
     assert job.context.sha256 == job.context.content_sha256()
-    assert str(job.max_cost_usd) == "0.05"
+    assert job.max_cost_usd == Decimal("0.05")
     assert job.job_id == prepared.job_id
 
 
