@@ -37,6 +37,10 @@ NOT_OURS = {
 
 ALLOWED = {
     "streams": {
+        "_row": "the trace row of a dead letter that the sink writes",
+        "ROW_TABLES": "the tables that traces are for, as the sink checks them",
+        "_own_rows": "trace rows that the sink itself adds",
+        "_insert_own_rows": "as _own_rows",
         "trace_rows": "makes what the sink stores without decoding: it is the one module that knows rows",
         "ARRAY_ROWS": "bounds an array of trace rows on its way to the sink",
         "rows": "trace rows on their way from dispatch to the traces topic",
