@@ -17,6 +17,8 @@ SHOWN: Final = 3
 """Ids that a broken promise names as examples."""
 UNCOMMITTED_S: Final = 15.0
 """Seconds for which an answer may wait for its commit: an answer older than that is no longer in flight at a fault."""
+ARRIVES_S: Final = 2.0
+"""Seconds within which a busy provider takes in what a process had sent before it died."""
 DUPLICATE: Final = "duplicate"
 
 
@@ -172,7 +174,9 @@ def _unexplained(seen: Evidence) -> Iterator[Call]:
 
 def _explains(fault: Fault, call: Call, again: float) -> bool:
     until = math.inf if call.ended is None else call.ended + UNCOMMITTED_S
-    return fault.repeats_calls and call.began <= fault.ended and again >= fault.began and until >= fault.began
+    return (
+        fault.repeats_calls and call.began <= fault.ended + ARRIVES_S and again >= fault.began and until >= fault.began
+    )
 
 
 def _bound(seen: Evidence) -> int:

@@ -90,6 +90,8 @@ def lags(connection: Connection, groups: Iterable[Group] = GROUPS) -> tuple[Lag,
             for topic in group.topics
             if (name := connection.topic(topic)) in existing
         ]
+        if not wanted:
+            return ()
         kept = _retention_s(admin, {connection.topic(topic) for _, topic, _ in wanted})
         known = _groups(admin)
         found = [(group, topic, _positions(connection, admin, known, group, places)) for group, topic, places in wanted]
@@ -103,10 +105,10 @@ def lags(connection: Connection, groups: Iterable[Group] = GROUPS) -> tuple[Lag,
 
 
 def behind(lags: Iterable[Lag]) -> dict[str, int]:
-    """Unfinished records by stage."""
-    total: dict[str, int] = {}
+    """Unfinished records by stage, of every stage."""
+    total = dict.fromkeys((group.stage for group in GROUPS), 0)
     for lag in lags:
-        total[lag.stage] = total.get(lag.stage, 0) + lag.behind
+        total[lag.stage] += lag.behind
     return total
 
 

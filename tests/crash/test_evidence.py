@@ -94,11 +94,11 @@ def test_sound_evidence_breaks_nothing():
             ["answers on record that the model server never gave"],
         ),
         (
-            {"calls": SOUND.calls | {"b/0/0/1": [Call("b/0/0/1", 91.0, 92.0, "2"), Call("b/0/0/1", 101.0)]}},
+            {"calls": SOUND.calls | {"b/0/0/1": [Call("b/0/0/1", 91.0, 92.0, "2"), Call("b/0/0/1", 103.0)]}},
             ["calls made again after their answer", "surplus calls that no fault explains"],
         ),
         (
-            {"calls": SOUND.calls | {"b/0/0/1": [Call("b/0/0/1", 101.0), Call("b/0/0/1", 102.0, call_id="2")]}},
+            {"calls": SOUND.calls | {"b/0/0/1": [Call("b/0/0/1", 103.0), Call("b/0/0/1", 104.0, call_id="2")]}},
             ["surplus calls that no fault explains"],
         ),
         (

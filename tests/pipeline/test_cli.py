@@ -17,6 +17,7 @@ import pytest
 from penstock.cli.app import run_command
 from penstock.client import Client, SyncClient
 from penstock.local.banking77 import split
+from penstock.run import PARTS
 from penstock.settings import load_settings
 
 pytestmark = pytest.mark.stack
@@ -90,7 +91,7 @@ def test_status_knows_each_stage(worker, cli):
     code, out, _ = cli("status", "--json")
     said = json.loads(out)
     assert (code, said["healthy"], said["problems"]) == (0, True, [])
-    assert set(said["lag"]) == {"intake", "routing", "inference", "validation", "grading", "delays", "sink"}
+    assert set(said["lag"]) == {"delays", *PARTS}
     assert all(behind >= 0 for behind in said["lag"].values())
 
 

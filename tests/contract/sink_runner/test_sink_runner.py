@@ -234,13 +234,13 @@ def test_outages_at_any_step_lose_nothing(line, rows, eventually, monkeypatch):
     """Whichever call of a flush meets the outage, every row is stored and the progress ends at the log's end."""
     monkeypatch.setattr(sink_runner, "RETRY_S", (0.01,))
     monkeypatch.setattr(sink_runner, "RECORDS", 20)
-    for start in range(0, 1_200, 100):
-        line.write(*rows(1_200)[start : start + 100])
+    for start in range(0, 400, 20):
+        line.write(*rows(400)[start : start + 20])
     sink = Flaky()
     line.start(sink, limits=Limits(1, 1, 0.0))
-    for number in range(60):
+    for number in range(20):
         line.write(*rows(10, f"later-{number}"))
-    eventually(lambda: len(sink.rows("stage_events")) == 1_800)
+    eventually(lambda: len(sink.rows("stage_events")) == 600)
     eventually(lambda: line.committed() == line.ends())
     assert sink.calls > 14
 
