@@ -8,6 +8,7 @@ import structlog
 log = structlog.get_logger(__name__)
 
 ASK_EVERY_S = 0.5
+ASK_AGAIN_S = 5.0
 TIMES_CONCURRENCY = 2
 """Records that may wait for inference, as a multiple of what it works on at once, before intake holds back."""
 
@@ -35,6 +36,7 @@ class Gate:
                 waiting = await self._waiting()
             except OSError as unknown:
                 log.info("back-pressure unknown", error=str(unknown))
+                await asyncio.sleep(ASK_AGAIN_S)
                 waiting = 0
             if (waiting > self._at_most) is self._open.is_set():
                 self._turn(waiting)

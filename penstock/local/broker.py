@@ -44,7 +44,9 @@ PROPERTIES: Final[Mapping[str, str]] = MappingProxyType(
         "share.coordinator.state.topic.min.isr": "1",
         "share.coordinator.state.topic.num.partitions": "4",
         # A killed worker's transaction stalls read_committed readers for its time-out plus this scan, 10 s by default.
-        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "1000",
+        # A scan a second after a restart comes before the broker knows its own partitions: it then drops transactions
+        # without their abort markers, and what they wrote becomes visible with the next commit.
+        "transaction.abort.timed.out.transaction.cleanup.interval.ms": "5000",
         "transaction.max.timeout.ms": "60000",
         # Longer than any topic keeps records: a group that paused must find its offsets.
         "offsets.retention.minutes": str(90 * _DAYS),

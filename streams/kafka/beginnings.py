@@ -63,6 +63,7 @@ class Beginnings:
                 states = self._states(partitions, found, give_up)
             except KafkaException as error:
                 log.info("positions not answered yet", group=self._group, error=str(error.args[0]))
+                self._admin = self._connection.admin()  # an older one may be refused for ever after a restart
                 give_up.wait(AGAIN_S)
             else:
                 places = [(partition.topic, partition.partition) for partition in partitions]

@@ -4,10 +4,14 @@ import threading
 import time
 from collections.abc import Sequence
 
+import structlog
 from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
+log = structlog.get_logger(__name__)
+
 AGAIN_S = 0.2
+ANSWER_S = 5.0
 
 
 def committed(
@@ -36,7 +40,6 @@ def committed(
 
 def assign_paused(
     consumer: Consumer,
-    admin: AdminClient,
     partitions: Sequence[TopicPartition],
     give_up: threading.Event,
     *,
@@ -52,8 +55,9 @@ def assign_paused(
     """
     while not give_up.is_set():
         try:
-            starts = _starts(admin, partitions)
-        except KafkaException:  # no leader yet, or it is away
+            starts = _starts(consumer, partitions)
+        except KafkaException as error:  # no leader yet, or it is away
+            log.info("where logs begin is not answered yet", error=str(error.args[0]))
             give_up.wait(AGAIN_S)
         else:
             (consumer.assign if eager else consumer.incremental_assign)(
@@ -64,8 +68,9 @@ def assign_paused(
     return {}
 
 
-def _starts(admin: AdminClient, partitions: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
-    return offsets(admin, partitions, OffsetSpec.earliest())
+def _starts(consumer: Consumer, partitions: Sequence[TopicPartition]) -> dict[tuple[str, int], int]:
+    """Asked through the consumer: an older AdminClient is refused for ever after the broker has restarted."""
+    return {(p.topic, p.partition): consumer.get_watermark_offsets(p, ANSWER_S, cached=False)[0] for p in partitions}
 
 
 def offsets(admin: AdminClient, partitions: Sequence[TopicPartition], at: OffsetSpec) -> dict[tuple[str, int], int]:

@@ -87,7 +87,8 @@ class Places:
 
     topic: str
     group: str
-    admin: AdminClient
+    new_admin: Callable[[], AdminClient]
+    """Makes a client for each question: an older one may be refused for ever after a broker's restart."""
     stop: threading.Event
     _places: dict[int, Place] = field(default_factory=dict)
     _topic_id: str = ""
@@ -96,7 +97,7 @@ class Places:
 
     def on_assign(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Partitions start paused until it is known how far their rows reach."""
-        starts = assign_paused(consumer, self.admin, partitions, self.stop)
+        starts = assign_paused(consumer, partitions, self.stop)
         self._places |= {partition: Place(start) for (_, partition), start in starts.items()}
 
     def on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
@@ -249,13 +250,14 @@ class Places:
         """Ask what the group committed, where that is not known."""
         if all(place.committed is not None for place in self._places.values()):
             return
-        found = topic_id(self.admin, self.topic)
+        admin = self.new_admin()
+        found = topic_id(admin, self.topic)
         if self._topic_id not in {"", found}:  # all positions are of a topic that is no more
             for partition in list(self._places):
                 self.lose(consumer, partition)
         self._topic_id = found
         unknown = [TopicPartition(self.topic, p) for p, place in self._places.items() if place.committed is None]
-        for (_, partition), (offset, metadata) in committed(self.admin, self.group, unknown).items():
+        for (_, partition), (offset, metadata) in committed(admin, self.group, unknown).items():
             note = Note.decode(metadata) or Note(found)  # an older Penstock wrote none
             self._places[partition].committed = offset, note
 

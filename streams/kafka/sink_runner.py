@@ -102,7 +102,7 @@ class SinkRunner:
         group = self.connection.group(STAGE)
         self._topic = self.connection.topic(TRACES.name)  # with the prefix: several may share a warehouse
         self._letters = Letters(self.connection, group)
-        self._places = Places(self._topic, group, self.connection.admin(), self._stop)
+        self._places = Places(self._topic, group, self.connection.admin, self._stop)
         self._batch: Batch[Taken] = Batch(self.limits)
         self._flushed_at = self.clock()
         consumer = self.connection.consumer(group, self.instance_id, **{"enable.partition.eof": True})

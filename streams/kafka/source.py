@@ -68,7 +68,6 @@ class KafkaSource:
         self._failure: StreamsError | None = None
         self._waiting: asyncio.Future[list[Delivery]] | None = None
         self._loop = asyncio.get_running_loop()
-        self._admin = connection.admin()
         self._beginnings = Beginnings(connection, self.group, self._topics, changelog)
         self.metadata: Any = None
         self._thread = threading.Thread(target=self._run, name=f"source-{stage}", daemon=True)
@@ -228,7 +227,7 @@ class KafkaSource:
         if not partitions:
             return
         new = [Assignment(self._connection.name_of(p.topic), p.partition) for p in partitions]
-        starts = assign_paused(consumer, self._admin, partitions, self._closed, eager=self._eager)
+        starts = assign_paused(consumer, partitions, self._closed, eager=self._eager)
         for partition, assignment in zip(partitions, new, strict=True):
             self._assignments[partition.topic, partition.partition] = assignment
         threading.Thread(target=self._locate, args=(new, starts), name=f"{self.group}-positions", daemon=True).start()

@@ -3,7 +3,7 @@
 import asyncio
 
 from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import OffsetSpec
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streams.commit_metadata import ForeignMetadata, decode
 from streams.kafka.connection import Connection
@@ -16,7 +16,8 @@ class WaitingRecords:
     """Asks the broker; the records in work, which the watermark alone would count too, are left out."""
 
     def __init__(self, connection: Connection, stage: str, topic: str) -> None:
-        self._admin = connection.admin()
+        self._connection = connection
+        self._admin: AdminClient | None = None
         self._group = connection.group(stage)
         self._topic = connection.topic(topic)
         self._partitions: list[TopicPartition] = []
@@ -30,14 +31,17 @@ class WaitingRecords:
         try:
             return await asyncio.to_thread(self._count)
         except KafkaException as error:
+            self._admin = None  # an older client may be refused for ever after a broker's restart
             raise OSError(f"{self._group}: {error.args[0].str()}") from error
 
     def _count(self) -> int:
+        admin = self._admin = self._admin or self._connection.admin()
         if not self._partitions:
-            found = self._admin.list_topics(self._topic, timeout=TIMEOUT_S).topics[self._topic]
+            found = admin.list_topics(self._topic, timeout=TIMEOUT_S).topics[self._topic]
             self._partitions = [TopicPartition(self._topic, number) for number in found.partitions]
-        ends = offsets(self._admin, self._partitions, OffsetSpec.latest())
-        told = committed(self._admin, self._group, self._partitions, TIMEOUT_S, stable=False)
+        # In this order: while the broker is away, the first fails, and ends are not asked for in vain.
+        told = committed(admin, self._group, self._partitions, TIMEOUT_S, stable=False)
+        ends = offsets(admin, self._partitions, OffsetSpec.latest())
         return sum(max(0, end - _started(*told.get(place, (-1, None)))) for place, end in ends.items())
 
 

@@ -53,7 +53,7 @@ def test_a_slow_broker_does_not_make_the_first_reads_skip_records(stack, connect
         consumer.assign([TopicPartition("takeover.full", 0, 0)])  # the leader's connection is up before it freezes
         assert consumer.poll(10) is not None
         consumer.unassign()
-        assign_paused(Freezing(consumer, stack), connection.admin(), [place], threading.Event())
+        assign_paused(Freezing(consumer, stack), [place], threading.Event())
         seek(consumer, TopicPartition("takeover.full", 0, BEGIN))
         consumer.resume([place])
         stack.resume("broker")

@@ -70,7 +70,7 @@ def test_broker_answers_with_the_settings_of_the_protocol(stack):
     resource = ConfigResource(ConfigResource.Type.BROKER, "1")
     config = {key: entry.value for key, entry in admin.describe_configs([resource])[resource].result(30).items()}
     assert config["auto.create.topics.enable"] == "false"
-    assert config["transaction.abort.timed.out.transaction.cleanup.interval.ms"] == "1000"
+    assert config["transaction.abort.timed.out.transaction.cleanup.interval.ms"] == "5000"
     assert int(config["message.max.bytes"]) > 8 * 1024 * 1024
     assert int(config["offsets.retention.minutes"]) >= 30 * 24 * 60
     assert int(config["group.consumer.min.session.timeout.ms"]) == 3000
