@@ -15,7 +15,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
-from penstock.settings import Settings
+from penstock.settings import Settings, SettingsError
 from sinks.port import Sink
 from streams import metrics
 from streams.kafka.follower import Follower
@@ -31,7 +31,7 @@ PORTS_TRIED: Final = 64
 """Several workers with one setting: each takes the first port from there on that is free."""
 
 
-class VitalsError(Exception):
+class VitalsError(SettingsError):
     """The endpoint can't be opened."""
 
 
