@@ -31,6 +31,7 @@ from streams.topics import (
 )
 
 TIMEOUT_S: Final = 15.0
+ANSWER_S: Final = 60.0
 
 GROWABLE: Final = frozenset(
     {*PRODUCERS, *(topic.name for topic in (ROUTED, ANSWERED, VALIDATED, RETRIES_10S, RETRIES_5M, PARKED))}
@@ -188,11 +189,23 @@ def _configs(connection: Connection, admin: AdminClient, topics: Sequence[Topic]
     resources = {ConfigResource(ResourceType.TOPIC, connection.topic(topic.name)): topic for topic in topics}
     if not resources:
         return {}
-    found = admin.describe_configs(list(resources), request_timeout=TIMEOUT_S)
+    found = admin.describe_configs(list(resources), request_timeout=ANSWER_S)
     return {
-        resources[resource]: {name: entry.value for name, entry in future.result(TIMEOUT_S).items()}
+        resources[resource]: {name: entry.value for name, entry in _answer(future).items()}
         for resource, future in found.items()
     }
+
+
+def _answer(future: Any) -> Any:
+    """What the broker says; a busy one has a minute.
+
+    Raises:
+        BrokerAway: it said nothing.
+    """
+    try:
+        return future.result(ANSWER_S)
+    except TimeoutError as late:
+        raise BrokerAway(f"the broker did not answer within {ANSWER_S:g} s: is it overloaded?") from late
 
 
 # --- making it so ---------------------------------------------------------------------------------------------------
@@ -212,7 +225,7 @@ def _create(connection: Connection, topics: Sequence[Topic], replication: int) -
 def _settle(asked: Mapping[Any, Any]) -> None:
     for what, future in asked.items():
         try:
-            future.result(TIMEOUT_S)
+            _answer(future)
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:  # another process was first
                 name = getattr(what, "name", what)
