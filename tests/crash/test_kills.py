@@ -5,7 +5,7 @@ from checker.evidence import broken
 from checker.ledger import Ledger, kill
 from lab.children import wait_for
 
-from streams.pipeline import STAGES
+from streams.pipeline import REVIEWS, STAGES
 from streams.worker import DRAIN_S
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
@@ -66,7 +66,7 @@ def test_sigterm_finishes_what_is_in_flight(site):
 def test_no_row_is_lost_or_doubled_by_kill_9_of_the_sink(site, stack, during_insert):
     """What the stages traced is in the warehouse, each row once, although the sink died on the way."""
     site.models.set_latency(QUICK_MS)
-    stages = site.start(*STAGES)
+    stages = site.start(*STAGES, REVIEWS)
     sink = site.start("sink")
     published = site.publish(400)
     wait_for(lambda: site.rows("jobs") >= 100, "some rows of jobs", alive=(stages, sink))
