@@ -47,18 +47,20 @@ class Transactions:
         """Commit until cancelled."""
         while True:
             await self._something.wait()
-            await self._commit_notes()
-            if not self._finished:
-                self._something.clear()
-                continue
-            taken = [self._finished.popleft() for _ in range(min(len(self._finished), MAX_BATCH))]
-            if not self._finished:
-                self._something.clear()
-            await self._publisher.commit(batch_of((source, one) for source, one, _ in taken))
-            for _, _, committed in taken:
-                committed()
-            if not self._finished:
-                self._idle.set()
+            self._something.clear()  # before the look: what is added during a commit sets it again
+            while self._notes or self._finished:
+                await self._commit_notes()
+                await self._commit_finished()
+
+    async def _commit_finished(self) -> None:
+        taken = [self._finished.popleft() for _ in range(min(len(self._finished), MAX_BATCH))]
+        if not taken:
+            return
+        await self._publisher.commit(batch_of((source, one) for source, one, _ in taken))
+        for _, _, committed in taken:
+            committed()
+        if not self._finished:
+            self._idle.set()
 
     async def _commit_notes(self) -> None:
         if not self._notes:

@@ -1,0 +1,78 @@
+"""What is added during a commit is committed next, whatever it is and whatever else there is."""
+
+import asyncio
+
+import pytest
+
+from streams.assignment import Assignment
+from streams.records import Address, Delivery, Emission, Finished, Raw
+from streams.transactions import Transactions
+
+
+class Slow:
+    """A publisher whose commits last until they are let go."""
+
+    def __init__(self):
+        self.batches = []
+        self.go = asyncio.Semaphore(0)
+
+    async def commit(self, batch):
+        """Keep the batch, then wait to be let go."""
+        self.batches.append(batch)
+        await self.go.acquire()
+
+    async def begun(self, count):
+        """Wait until so many commits have begun."""
+        while len(self.batches) < count:
+            await asyncio.sleep(0)
+
+
+def assignment(partition):
+    """A partition whose first record is being worked on."""
+    begun = Assignment("t", partition)
+    begun.begin_at(0)
+    begun.start(0)
+    return begun
+
+
+class Adding:
+    """What stages do: have notes and outcomes committed."""
+
+    def __init__(self, transactions):
+        self.transactions = transactions
+
+    async def note(self, partition):
+        """Have a note committed."""
+        await self.transactions.note("source", [assignment(partition)])
+
+    async def outcome(self, partition):
+        """Have an outcome committed."""
+        done = asyncio.Event()
+        delivery = Delivery(Address("t", partition, 0), 0, Raw(None, None), assignment(partition))
+        self.transactions.add("source", Finished(delivery, Emission()), done.set)
+        await done.wait()
+
+
+@pytest.mark.parametrize("later", ["note", "outcome"])
+@pytest.mark.parametrize("first", ["note", "outcome"])
+def test_what_is_added_during_a_commit_is_committed_next(first, later):
+    """A note or an outcome that comes while either is being committed does not wait for a third to wake the loop."""
+
+    async def run():
+        publisher = Slow()
+        transactions = Transactions(publisher)
+        adding = Adding(transactions)
+        committing = asyncio.create_task(transactions.run())
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            tasks.create_task(getattr(adding, first)(0))
+            await publisher.begun(1)
+            tasks.create_task(getattr(adding, later)(1))
+            await asyncio.sleep(0)  # it has been added: nothing in between waits for anything
+            publisher.go.release()
+            await publisher.begun(2)
+            publisher.go.release()
+        await transactions.drained()
+        committing.cancel()
+        return [[one.partition for commit in batch.commits for one in commit.positions] for batch in publisher.batches]
+
+    assert asyncio.run(run()) == [[0], [1]]
