@@ -35,8 +35,7 @@ def stages() -> tuple[Stage[Any, Any], ...]:
 
 
 def _of_stage(stage: Stage[Any, Any]) -> Iterator[Group]:
-    for topic in stage.reads:
-        name = stage.name if topic is stage.reads[len(stage.reads) // 2] else f"{stage.name}.{topic.name}"
+    for name, topic in stage.groups():
         beside = (SPEND.name,) if stage.order is Order.AS_READ else ()
         yield Group(stage.name, name, (topic.name, *beside))
 

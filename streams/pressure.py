@@ -1,6 +1,7 @@
 """Back-pressure: queues form at the front, where priorities still mean something (EXACTLY_ONCE.md 6.1)."""
 
 import asyncio
+import math
 from collections.abc import Awaitable, Callable
 
 import structlog
@@ -21,8 +22,13 @@ class Gate:
 
     def __init__(self, waiting: Waiting, at_most: int) -> None:
         self._waiting = waiting
-        self._at_most = at_most
+        self._at_most: float = at_most
         self._open = asyncio.Event()
+        self._open.set()
+
+    def leave_open(self) -> None:
+        """Hold nothing back any more: who is told to stop must not be waiting here."""
+        self._at_most = math.inf
         self._open.set()
 
     async def passable(self) -> None:

@@ -56,6 +56,14 @@ class Stage(Generic[In, Out]):
     stuck_after_s: float | None = None
     """Seconds after which work on a record is given up and retried; None where nothing is waited for."""
 
+    def groups(self) -> "tuple[tuple[str, FlowTopic[In]], ...]":
+        """The consumer groups by name, each with the topic that it reads: one, or one for each priority.
+
+        The group of the topic in the middle, neither urgent nor the reverse, is called as the stage.
+        """
+        own = self.reads[len(self.reads) // 2]
+        return tuple((self.name if topic is own else f"{self.name}.{topic.name}", topic) for topic in self.reads)
+
 
 @dataclass(frozen=True, slots=True)
 class Moment:

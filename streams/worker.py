@@ -117,8 +117,7 @@ class Worker:
     def _of_stage(self, stage: Stage[Any, Any], transactions: Transactions, quarantine: Quarantine) -> Iterator[Runner]:
         """One runner; a stage that reads topics of several priorities has one for each, with its share of the slots."""
         in_order = stage.order is Order.AS_READ
-        for topic, share in zip(stage.reads, SHARES[len(stage.reads)], strict=True):
-            name = stage.name if topic is stage.reads[len(stage.reads) // 2] else f"{stage.name}.{topic.name}"
+        for (name, topic), share in zip(stage.groups(), SHARES[len(stage.reads)], strict=True):
             source = self.open_source(
                 name, [topic.name, SPEND.name] if in_order else [topic.name], LEDGER if in_order else None
             )
@@ -165,6 +164,8 @@ class Worker:
         transactions: Transactions,
         committing: asyncio.Task[None],
     ) -> None:
+        if self.gate is not None:
+            self.gate.leave_open()
         for runner in runners:
             await runner.source.stop()
         # What waits in the delay tiers is not worth waiting for: it stays where it is.

@@ -1,0 +1,96 @@
+"""Back-pressure at the front: when intake holds back, when it goes on, and that neither a fault nor a stop is in its way."""
+
+import asyncio
+
+from streams import pressure
+from streams.pressure import Gate
+
+
+class Waiting:
+    """Says how many records wait, or that it can't be told."""
+
+    def __init__(self, count):
+        self.count = count
+        self.asked = 0
+
+    async def __call__(self):
+        self.asked += 1
+        if isinstance(self.count, Exception):
+            raise self.count
+        return self.count
+
+    async def asked_again(self):
+        """Wait until an answer given from now on has been acted upon."""
+        seen = self.asked + 2
+        while self.asked < seen:
+            await asyncio.sleep(0)
+
+
+def watched(monkeypatch, waiting, at_most, check):
+    """Run `check(gate)` while a gate asks without a pause."""
+    monkeypatch.setattr(pressure, "ASK_EVERY_S", 0)
+    monkeypatch.setattr(pressure, "ASK_AGAIN_S", 0)
+
+    async def run():
+        gate = Gate(waiting, at_most)
+        asking = asyncio.create_task(gate.run())
+        try:
+            async with asyncio.timeout(5):
+                await check(gate)
+        finally:
+            asking.cancel()
+
+    asyncio.run(run())
+
+
+def passes(gate):
+    """Whether somebody gets through at once."""
+    passing = gate.passable()
+    try:
+        passing.send(None)
+    except StopIteration:
+        return True
+    passing.close()
+    return False
+
+
+def test_intake_holds_back_while_too_many_wait_and_goes_on_after(monkeypatch):
+    """As many as allowed hold nothing back, one more does, and the gate opens when they have gone."""
+    waiting = Waiting(10)
+
+    async def check(gate):
+        await waiting.asked_again()
+        assert passes(gate)
+        waiting.count = 11
+        await waiting.asked_again()
+        assert not passes(gate)
+        waiting.count = 10
+        await gate.passable()
+
+    watched(monkeypatch, waiting, 10, check)
+
+
+def test_what_cannot_be_asked_holds_nothing_back(monkeypatch):
+    """A broker that does not answer opens a shut gate: the stages have bounds of their own."""
+    waiting = Waiting(11)
+
+    async def check(gate):
+        await waiting.asked_again()
+        assert not passes(gate)
+        waiting.count = OSError("no answer")
+        await gate.passable()
+
+    watched(monkeypatch, waiting, 10, check)
+
+
+def test_whoever_stops_does_not_wait_at_the_gate(monkeypatch):
+    """After leave_open nobody is held back, however many wait."""
+    waiting = Waiting(11)
+
+    async def check(gate):
+        await waiting.asked_again()
+        gate.leave_open()
+        await waiting.asked_again()
+        assert passes(gate)
+
+    watched(monkeypatch, waiting, 10, check)
