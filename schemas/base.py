@@ -101,6 +101,11 @@ def sha256_hex(text: str | bytes) -> str:
     return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
 
 
+def to_millis(moment: datetime) -> int:
+    """Milliseconds since the epoch, as a broker's timestamps are."""
+    return int(moment.timestamp() * 1000)
+
+
 def from_millis(millis: int) -> datetime:
     """A broker's timestamp, milliseconds since the epoch, as UTC."""
     return datetime.fromtimestamp(millis / 1000, tz=UTC)

@@ -7,6 +7,7 @@ from typing import Any, cast
 
 from processors.outcome import Reject
 from schemas.avro import Unreadable
+from schemas.base import to_millis
 from schemas.envelope import Envelope
 from schemas.stages import Status
 from schemas.state import Seen
@@ -48,12 +49,12 @@ class LedgerWork(StageWork):
         outcome = refused or await self._outcome(envelope, taken_at)
         moment = self._moment(delivery, taken_at, started)
         emission = dispatch(self.stage, delivery, envelope, outcome, moment)
-        ledger.note(state, head, job, outcome, _millis(moment.finished_at))
+        ledger.note(state, head, job, outcome, to_millis(moment.finished_at))
         return emission
 
     def _failed(self, delivery: Delivery, envelope: Envelope[Any], bug: Exception, moment: Moment) -> Emission:
         ended = Reject(Status.FAILED, str(bug))
-        ledger.note(_state(delivery), envelope.head, job_of(envelope), ended, _millis(moment.finished_at))
+        ledger.note(_state(delivery), envelope.head, job_of(envelope), ended, to_millis(moment.finished_at))
         return super()._failed(delivery, envelope, bug, moment)
 
     def _settle(self, delivery: Delivery) -> Emission:
@@ -64,7 +65,7 @@ class LedgerWork(StageWork):
             return dead_letter(
                 self.stage.name, self.group, delivery, error, self._moment(delivery, now, time.perf_counter())
             )
-        ledger.settle(_state(delivery), spend, _millis(now))
+        ledger.settle(_state(delivery), spend, to_millis(now))
         return Emission()
 
 
@@ -72,7 +73,3 @@ def _state(delivery: Delivery) -> PartitionState[Seen]:
     state = delivery.assignment.state
     assert state is not None, f"{delivery.address}: an ordered stage without the state of its partition"
     return cast("PartitionState[Seen]", state)
-
-
-def _millis(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

@@ -11,6 +11,7 @@ import structlog
 from processors.outcome import Reject
 from processors.reviewing import Longer, Refused, Reviewing, expired
 from schemas.avro import Codec, Unreadable
+from schemas.base import to_millis
 from schemas.envelope import Envelope
 from schemas.review import read_review, review_codec
 from schemas.side import Review
@@ -85,7 +86,7 @@ class ReviewWork:
     def tick(self, assignment: Assignment) -> Emission | None:
         """What the passing of time causes in a partition: jobs whose time is over end, decided ones are forgotten."""
         state = _state(assignment)
-        now = state.now(_millis(self.clock()))
+        now = state.now(to_millis(self.clock()))
         over = [(key, case) for key, case in _first(state) if case.held is not None and case.expires_ms <= now]
         for key, case in _first(state):
             if case.held is None and now - case.changed_ms >= REMEMBERED_MS:
@@ -118,8 +119,8 @@ class ReviewWork:
             return Emission((), (row,))
         case = Case.made(
             held=delivery.raw.value,
-            expires_ms=_millis(held.payload.expires_at),
-            changed_ms=state.now(_millis(self.clock())),
+            expires_ms=to_millis(held.payload.expires_at),
+            changed_ms=state.now(to_millis(self.clock())),
         )
         state.put(key, case)
         return Emission()
@@ -139,7 +140,7 @@ class ReviewWork:
                 f"job {review.job_id} waits under the escalation {held.payload.escalation_id}, the verdict is on "
                 f"{review.escalation_id}"
             )
-        verdict, now = self.decisions.decide(held, review), state.now(_millis(self.clock()))
+        verdict, now = self.decisions.decide(held, review), state.now(to_millis(self.clock()))
         match verdict:
             case Refused(reason):
                 raise Unreadable(f"the verdict on job {review.job_id} can't be followed: {reason}")
@@ -194,7 +195,3 @@ def _state(assignment: Assignment) -> PartitionState[Case]:
 
 def _key(tenant: str, job_id: str) -> str:
     return f"{tenant}/{job_id}"
-
-
-def _millis(moment: datetime) -> int:
-    return int(moment.timestamp() * 1000)

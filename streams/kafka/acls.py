@@ -16,7 +16,7 @@ from streams.errors import BrokerAway
 from streams.groups import DELAYS, GROUPS, SINK
 from streams.kafka.connection import Connection
 from streams.kafka.facts import CLOCK
-from streams.ledger import LEDGER
+from streams.kafka.states import CHANGELOGS
 from streams.pipeline import REVIEWS, STAGES
 from streams.topics import (
     CONTROL,
@@ -28,7 +28,6 @@ from streams.topics import (
     PRODUCERS,
     REGISTRY,
     RESULTS,
-    REVIEW_STATE,
     SPEND,
     TOPICS,
     TRACES,
@@ -54,8 +53,6 @@ _OPERATIONS: Final = {
     "DescribeConfigs": AclOperation.DESCRIBE_CONFIGS,
     "AlterConfigs": AclOperation.ALTER_CONFIGS,
 }
-_REMEMBERED: Final = {"routing": LEDGER.topic.name, REVIEWS: REVIEW_STATE.name}
-"""The changelog of each stage that works in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,8 +161,8 @@ def worker(connection: Connection, parts: Sequence[str], name: str, instances: S
         wishes.transactions(f"{instance}.{name}.", prefixed=True)
     # what it remembers, and what holds it back
     for stage in stages:
-        if stage in _REMEMBERED:
-            wishes.topics([_REMEMBERED[stage]], "Read", "Write")
+        if stage in CHANGELOGS:
+            wishes.topics([CHANGELOGS[stage].topic.name], "Read", "Write")
             wishes.groups(["restore"], "Describe")
     if REVIEWS in stages:
         wishes.topics([VERDICTS.name], "Write")
