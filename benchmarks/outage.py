@@ -26,7 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from penstock.local.stack import EmbeddedStack, embedded
-from streams.pipeline import STAGES
+from streams.pipeline import REVIEWS, STAGES
 
 PROVIDER_MS: Final = 50.0
 WARM_UP_S: Final = 20.0
@@ -87,7 +87,7 @@ class Flow:
 
 def outage(stack: EmbeddedStack, site: Site, minutes: float, rate: float, console: Console) -> Figures:
     """Flow, outage, return, account."""
-    children = {"stages": site.start(*STAGES), "sink": site.start("sink")}
+    children = {"stages": site.start(*STAGES, REVIEWS), "sink": site.start("sink")}
 
     def alive() -> None:
         for child in children.values():

@@ -27,7 +27,7 @@ from rich.table import Table
 from penstock.local.stack import EmbeddedStack, embedded
 from streams.kafka.admin import ensure_topics
 from streams.kafka.connection import Connection
-from streams.pipeline import STAGES
+from streams.pipeline import REVIEWS, STAGES
 
 NAME: Final = "copy"
 PROVIDER_MS: Final = 50.0
@@ -64,7 +64,7 @@ def capture(stack: EmbeddedStack, folder: Path, jobs: int) -> Original:
         url = upstream.wait_until_it_says("ready").split()[1]
         site = Site(stack, f"{NAME}0000", model_server_url=url)
         try:
-            worker = site.start(*STAGES)
+            worker = site.start(*STAGES, REVIEWS)
             site.publish(jobs)
             site.wait_for_ends(jobs, alive=(worker,))
             worker.terminate(30)

@@ -7,7 +7,7 @@ from checker.topics import read_all
 from checker.traces import stored, traced, wrong_rows
 from lab.children import wait_for
 
-from streams.pipeline import STAGES
+from streams.pipeline import REVIEWS, STAGES
 
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(240), pytest.mark.long]
 
@@ -18,7 +18,7 @@ QUICK_MS = 20
 def test_a_frozen_sink_that_wakes_up_late_does_no_harm(site, stack):
     """Its partitions moved on; its rows collapse, its positions take back nothing, and every row is there once."""
     site.models.set_latency(QUICK_MS)
-    stages = site.start(*STAGES)
+    stages = site.start(*STAGES, REVIEWS)
     zombie = site.start("sink", **SHORT)
     first = site.publish(200)
     wait_for(lambda: site.rows("jobs") >= 50, "some rows of jobs", alive=(stages, zombie))

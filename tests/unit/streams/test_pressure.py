@@ -1,4 +1,4 @@
-"""Back-pressure at the front: when intake holds back, when it goes on, and that neither a fault nor a stop is in its way."""
+"""Back-pressure at the front: when intake holds back and when it goes on; neither a fault nor a stop is in its way."""
 
 import asyncio
 
@@ -11,19 +11,19 @@ class Waiting:
 
     def __init__(self, count):
         self.count = count
-        self.asked = 0
+        self.asked = asyncio.Event()
 
     async def __call__(self):
-        self.asked += 1
+        self.asked.set()
         if isinstance(self.count, Exception):
             raise self.count
         return self.count
 
     async def asked_again(self):
         """Wait until an answer given from now on has been acted upon."""
-        seen = self.asked + 2
-        while self.asked < seen:
-            await asyncio.sleep(0)
+        for _ in range(2):
+            self.asked.clear()
+            await self.asked.wait()
 
 
 def watched(monkeypatch, waiting, at_most, check):

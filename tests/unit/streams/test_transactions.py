@@ -13,18 +13,13 @@ class Slow:
     """A publisher whose commits last until they are let go."""
 
     def __init__(self):
-        self.batches = []
+        self.begun = asyncio.Queue()
         self.go = asyncio.Semaphore(0)
 
     async def commit(self, batch):
-        """Keep the batch, then wait to be let go."""
-        self.batches.append(batch)
+        """Say what is being committed, then wait to be let go."""
+        self.begun.put_nowait([one.partition for commit in batch.commits for one in commit.positions])
         await self.go.acquire()
-
-    async def begun(self, count):
-        """Wait until so many commits have begun."""
-        while len(self.batches) < count:
-            await asyncio.sleep(0)
 
 
 def assignment(partition):
@@ -65,14 +60,13 @@ def test_what_is_added_during_a_commit_is_committed_next(first, later):
         committing = asyncio.create_task(transactions.run())
         async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
             tasks.create_task(getattr(adding, first)(0))
-            await publisher.begun(1)
+            assert await publisher.begun.get() == [0]
             tasks.create_task(getattr(adding, later)(1))
             await asyncio.sleep(0)  # it has been added: nothing in between waits for anything
             publisher.go.release()
-            await publisher.begun(2)
+            assert await publisher.begun.get() == [1]
             publisher.go.release()
         await transactions.drained()
         committing.cancel()
-        return [[one.partition for commit in batch.commits for one in commit.positions] for batch in publisher.batches]
 
-    assert asyncio.run(run()) == [[0], [1]]
+    asyncio.run(run())
