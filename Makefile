@@ -4,7 +4,7 @@ BIN := .venv/bin
 UV := $(BIN)/uv pip
 STAMP := .venv/.installed
 
-.PHONY: install demo up down test test-long test-fast lint typecheck format lock bench chaos clean help
+.PHONY: install demo up down test test-fast lint typecheck format lock bench chaos clean help
 
 help:  ## say what each target does
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/:.*## /\t/' | expand -t 14
@@ -28,14 +28,11 @@ up: install  ## start the embedded Kafka, warehouse and model server
 down: install  ## stop them
 	$(BIN)/penstock down
 
-test: lint typecheck  ## style, types, import contracts, all tests but the long ones
-	$(BIN)/pytest -m "not long"
-
-test-long: install  ## the tests that take long: chaos, fleets of workers, access control, zombies
-	$(BIN)/pytest -m long
+test: lint typecheck  ## style, types, import contracts, all tests
+	$(BIN)/pytest
 
 test-fast: install  ## the tests that need no embedded stack
-	$(BIN)/pytest -m "not stack and not long"
+	$(BIN)/pytest -m "not stack"
 
 lint: install  ## ruff and the import contracts
 	$(BIN)/ruff check .

@@ -4,7 +4,7 @@ import pytest
 from chaos.driver import run
 from chaos.plan import SHORT, plan
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300), pytest.mark.long]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
 
 
 class Silent:

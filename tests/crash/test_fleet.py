@@ -14,7 +14,7 @@ from checker.ledger import Ledger, kill
 from lab.children import Child, module, wait_for
 from lab.site import ROOT
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(240), pytest.mark.long]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
 SLOW_MS = 1_000
 QUICK_MS = 20

@@ -9,7 +9,7 @@ from lab.children import wait_for
 
 from streams.pipeline import REVIEWS, STAGES
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(240), pytest.mark.long]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
 SHORT = {"PENSTOCK_KAFKA__SESSION_TIMEOUT_MS": "6000"}
 QUICK_MS = 20

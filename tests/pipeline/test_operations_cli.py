@@ -9,7 +9,7 @@ from confluent_kafka import Producer
 
 from penstock.cli.app import run_command
 
-pytestmark = [pytest.mark.stack, pytest.mark.long]
+pytestmark = pytest.mark.stack
 
 ROOT = Path(__file__).parents[2]
 

@@ -24,7 +24,7 @@ from streams.kafka.connection import Connection
 from streams.kafka.facts import ask
 from streams.kafka.lags import behind, lags
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(240), pytest.mark.long]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
 PREFIX = "guarded."
 INSTANCE = "here"

@@ -14,7 +14,7 @@ from streams.kafka.connection import Connection
 from streams.kafka.lags import behind, lags
 from streams.topics import Settings, Topic
 
-pytestmark = [pytest.mark.stack, pytest.mark.long]
+pytestmark = pytest.mark.stack
 
 ONE = Settings(partitions=1)
 GROUP = Group("inference", "inference", ("routed",))
