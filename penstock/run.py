@@ -167,6 +167,7 @@ class Process:
             self._vitals.publisher(KafkaPublisher(self._link, self._name, slot.number, fence)),
             name=self._worker_name(slot),
             drain_s=self.settings.drain_s,
+            every_topic=self.settings.every_topic,
             control_version=lambda: self._history.state.version,
             gate=self._gate() if STAGES[0] in self._stages else None,
             reviewing=Reviewing(self._catalog) if REVIEWS in self.parts else None,

@@ -109,6 +109,9 @@ class Settings(BaseSettings):
     concurrency: dict[str, int] = Field(
         {}, description="records in work at once, by stage (ordered stages: records a batch)"
     )
+    every_topic: bool = Field(
+        False, description="also stages of one process that could follow at once pass everything on over its topic"
+    )
     kafka: dict[str, SecretStr] = Field({}, description="librdkafka's own settings for reaching the broker")
     replication: int | None = Field(None, ge=1, le=16, description="replicas of new topics; default: the broker's")
     partitions: dict[str, Annotated[int, Field(ge=1, le=1024)]] = Field(

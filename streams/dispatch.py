@@ -11,7 +11,7 @@ from schemas.job import Job
 from schemas.side import DeadLetter
 from schemas.stages import Accepted, Admitted, Decided, Status, Submission
 from schemas.submission import undecided_job
-from schemas.trace import DeadLetterEvent
+from schemas.trace import DeadLetterEvent, Event
 from streams import ends, trace_rows
 from streams.records import Delivery, Emission, Raw, Record
 from streams.stage import Again, Moment, Rejects, Stage
@@ -32,10 +32,11 @@ def dispatch(
     match outcome:
         case Pass(product=Accepted() as accepted, reason=reason):
             end = ends.result(_ending(stage, head, job, moment, accepted), Status.ACCEPTED, reason, accepted.output)
-        case Pass(product=product, head=settled):
-            assert stage.passes is not None, f"{stage.name} passed a {type(product).__name__} with nowhere to go"
-            onward = _envelope(head.but(**settled), product)
-            end = Emission((flow_record(stage.passes, onward, at),))
+        case Pass():
+            assert stage.passes is not None, (
+                f"{stage.name} passed a {type(outcome.product).__name__} with nowhere to go"
+            )
+            end = Emission((flow_record(stage.passes, _onward(head, outcome), at),))
         case Climb():
             end = _to_routing(head.but(rung=head.rung + 1, round=0), Admitted(job=job), moment)
         case Retry(after_s=after_s):
@@ -52,6 +53,15 @@ def dispatch(
             assert_never(outcome)
     rows = trace_rows.of_outcome(stage.name, delivery.address, head, envelope, outcome, moment)
     return Emission(end.records, (*rows, *end.events))
+
+
+def passed_on(
+    stage: Stage[In, Out], delivery: Delivery, envelope: Envelope[In], outcome: Pass[Out], moment: Moment
+) -> tuple[Envelope[Out], tuple[Event, ...]]:
+    """What goes on to the next stage, and the rows of this one."""
+    head = trace_rows.after(stage.name, envelope.head, outcome, moment)
+    rows = trace_rows.of_outcome(stage.name, delivery.address, head, envelope, outcome, moment)
+    return _onward(head, outcome), tuple(rows)
 
 
 def failed(
@@ -156,5 +166,5 @@ def _ending(
     )
 
 
-def _envelope(head: Head, payload: T) -> Envelope[T]:
-    return Envelope.made(head=head, payload=payload)
+def _onward(head: Head, outcome: Pass[T]) -> Envelope[T]:
+    return Envelope.made(head=head.but(**outcome.head), payload=outcome.product)

@@ -139,23 +139,23 @@ def committed(batch: Batch, seconds: float) -> None:
     """Count what a committed batch holds."""
     TRANSACTIONS.inc()
     TRANSACTION_SECONDS.observe(seconds)
-    for (stage, outcome), count in Counted(_count(one) for one in batch.finished).items():
+    for (stage, outcome), count in Counted(ended for one in batch.finished for ended in _count(one)).items():
         FINISHED.labels(stage, outcome).inc(count)
 
 
-def _count(one: Finished) -> tuple[str, str]:
-    """The stage that finished a record, and how; its times and its dead letter are counted on the way."""
-    ended: tuple[str, str] | None = None
+def _count(one: Finished) -> list[tuple[str, str]]:
+    """The stages that a record went through, and how they ended; times and dead letters are counted on the way."""
+    ended, given_up = [], []
     for event in one.emission.events:
         if isinstance(event, StageEvent):
-            ended = event.stage, event.outcome
+            ended.append((event.stage, event.outcome))
             queue, processor = _seconds(event.stage)
             queue.observe(event.queue_ms / 1000)
             processor.observe(event.duration_ms / 1000)
         elif isinstance(event, DeadLetterEvent):
             DEAD_LETTERS.labels(event.stage, event.error_class).inc()
-            ended = ended or (event.stage, "dead_letter")
-    return ended or _SILENT.get(one.delivery.address.topic, ("unknown", "unknown"))
+            given_up.append((event.stage, "dead_letter"))
+    return ended or given_up or [_SILENT.get(one.delivery.address.topic, ("unknown", "unknown"))]
 
 
 _SILENT: Final = {

@@ -86,7 +86,24 @@ class StageWork:
         self, delivery: Delivery, envelope: Envelope[Any], taken_at: datetime, started: float
     ) -> Emission:
         outcome = await self._outcome(envelope, taken_at)
-        return dispatch(self.stage, delivery, envelope, outcome, self._moment(delivery, taken_at, started))
+        return await self._caused(delivery, envelope, outcome, self._moment(delivery, taken_at, started))
+
+    async def follow(self, delivery: Delivery, envelope: Envelope[Any]) -> Emission | None:
+        """What comes of an envelope that has not been on its topic; None if it must go there first.
+
+        Raises:
+            Exception: a bug, or RecordTooLarge; nothing has come of the envelope.
+        """
+        taken_at, started = self.clock(), time.perf_counter()
+        outcome = await self._outcome(envelope, taken_at)
+        if isinstance(outcome, Retry):
+            return None
+        return taken(await self._caused(delivery, envelope, outcome, self._moment(delivery, taken_at, started)))
+
+    async def _caused(
+        self, delivery: Delivery, envelope: Envelope[Any], outcome: Outcome[Any], moment: Moment
+    ) -> Emission:
+        return dispatch(self.stage, delivery, envelope, outcome, moment)
 
     def _failed(self, delivery: Delivery, envelope: Envelope[Any], bug: Exception, moment: Moment) -> Emission:
         def fail(known: Envelope[Any]) -> Emission:

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from processors.reviewing import Reviewing
+from streams.chain import ChainedWork, follower
 from streams.claim_store import ClaimStore
 from streams.claims import ClaimedWork, carries_its_value
 from streams.delays import DelayRunner, DelayWork, PausableSource
@@ -67,6 +68,8 @@ class Worker:
     clock: Callable[[], datetime] = utc_now
     sleep: Sleep = asyncio.sleep
     drain_s: float = DRAIN_S
+    every_topic: bool = False
+    """Whether stages that could follow at once are passed everything over their topics."""
 
     def __post_init__(self) -> None:
         self._stopping = asyncio.Event()
@@ -104,7 +107,7 @@ class Worker:
 
     def _runners(self, transactions: Transactions, quarantine: Quarantine) -> list[Runner | DelayRunner]:
         stages = shortened(self.stages, Shortcut())
-        runners = [runner for stage in stages for runner in self._of_stage(stage, transactions, quarantine)]
+        runners = [runner for stage in stages for runner in self._of_stage(stage, stages, transactions, quarantine)]
         reviews = self._of_reviews(self.reviewing, transactions, quarantine) if self.reviewing is not None else ()
         return [*runners, *reviews, *self._of_delays(transactions)]
 
@@ -114,15 +117,20 @@ class Worker:
             work = DelayWork(tier, source.group, self.name, self.sleep, self.clock)
             yield DelayRunner(tier.name, source, work, transactions)
 
-    def _of_stage(self, stage: Stage[Any, Any], transactions: Transactions, quarantine: Quarantine) -> Iterator[Runner]:
+    def _of_stage(
+        self,
+        stage: Stage[Any, Any],
+        stages: tuple[Stage[Any, Any], ...],
+        transactions: Transactions,
+        quarantine: Quarantine,
+    ) -> Iterator[Runner]:
         """One runner; a stage that reads topics of several priorities has one for each, with its share of the slots."""
         in_order = stage.order is Order.AS_READ
         for (name, topic), share in zip(stage.groups(), SHARES[len(stage.reads)], strict=True):
             source = self.open_source(
                 name, [topic.name, SPEND.name] if in_order else [topic.name], LEDGER if in_order else None
             )
-            kind = LedgerWork if in_order else StageWork
-            bare = kind(stage, source.group, self.name, self.clock, self.control_version)
+            bare = self._work(stage, stages, source.group)
             work = bare if self.claims is None else ClaimedWork(bare, self.claims)
             slots = max(1, round(stage.concurrency * share))
             gate = self.gate if stage.name == STAGES[0] else None
@@ -138,6 +146,15 @@ class Worker:
                 quarantine=quarantine,
                 gate=gate,
             )
+
+    def _work(self, stage: Stage[Any, Any], stages: tuple[Stage[Any, Any], ...], group: str) -> StageWork:
+        if stage.order is Order.AS_READ:
+            return LedgerWork(stage, group, self.name, self.clock, self.control_version)
+        after = None if self.every_topic else follower(stage, stages)
+        if after is None:
+            return StageWork(stage, group, self.name, self.clock, self.control_version)
+        then = self._work(after, stages, group)
+        return ChainedWork(stage, group, self.name, self.clock, self.control_version, then=then)
 
     def _of_reviews(self, reviewing: Reviewing, transactions: Transactions, quarantine: Quarantine) -> Iterator[Runner]:
         source = self.open_source(f"{REVIEWS}.intake", [TOPIC_OF_REVIEWS.name], None)

@@ -154,6 +154,8 @@ class Line:
         self.replaced = {}
         self.worker = None
         self.running = None
+        self.every_topic = False
+        self.claims = None
         self._activate()
 
     def _say(self, request):
@@ -196,6 +198,8 @@ class Line:
             reviewing=Reviewing(self.catalog),
             clock=self.clock,
             sleep=self.clock.sleep,
+            claims=self.claims,
+            every_topic=self.every_topic,
         )
         self.running = asyncio.create_task(self.worker.run())
 
@@ -300,6 +304,15 @@ async def line():
         yield made
         await made.stop()
     made.stored()
+
+
+@pytest.fixture
+async def long_line(line):
+    """The pipeline with every stage reading its topic, as if each had a process of its own."""
+    await line.stop()
+    line.every_topic = True
+    line.start()
+    return line
 
 
 @pytest.fixture

@@ -27,16 +27,16 @@ def store(tmp_path):
 
 
 @pytest.fixture
-async def claiming(line, store):
+async def claiming(long_line, store):
     """The pipeline with a claim store."""
-    await restart(line, store)
-    return line
+    await restart(long_line, store)
+    return long_line
 
 
 async def restart(line, store):
     await line.stop()
+    line.claims = store
     line.start()
-    line.worker.claims = store
 
 
 def flow(line):

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from processors.providers.scripted import Canned, answer
-from streams.isolation import ALONE_DEATHS
+from streams.isolation import ALONE_DEATHS, AS_USUAL_DEATHS
 
 NEIGHBOURS = 40
 
@@ -51,6 +51,34 @@ async def test_a_poison_record_is_given_up_after_three_kills_alone(line):
     assert f"ended {ALONE_DEATHS} times" in dict(letter.headers)["__dlq.errors.message"].decode()
     assert kills <= 2 + 5 + ALONE_DEATHS
     await line.until(lambda: not line.unfinished())
+
+
+@pytest.mark.timeout(60)
+async def test_poison_in_a_stage_that_follows_at_once_is_found_on_its_own_topic(line):
+    """Its answer is committed first, so that finding it costs no more calls than any two kills would have cost."""
+    killed = asyncio.Event()
+    await line.stop()
+    validate = next(stage.runs for stage in line._stages() if stage.name == "validation")
+
+    async def validation(envelope):
+        if "poison" in envelope.payload.job.input:
+            killed.set()
+            await asyncio.sleep(60)
+        return await validate(envelope)
+
+    line.replaced = {"validation": validation}
+    line.start()
+    for n in range(NEIGHBOURS):
+        line.submit(f"j{n}", "poison" if n == 20 else "my card")
+    await run_until_done(line, killed, NEIGHBOURS)
+    results = line.results()
+    poison = results.pop("j20")
+    assert poison["status"] == "failed"
+    assert "ProcessKilled in validation" in poison["reason"]
+    assert {result["status"] for result in results.values()} == {"accepted"}
+    (letter,) = line.broker.records("dead-letters")
+    assert dict(letter.headers)["__dlq.errors.topic"] == b"answered"
+    assert sum("poison" in request.messages[-1].content for request in line.provider.requests) <= AS_USUAL_DEATHS + 1
 
 
 @pytest.mark.timeout(60)

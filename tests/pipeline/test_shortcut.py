@@ -7,7 +7,7 @@ FLOW = [Codec(name, RECORDS[name]) for name in ("AdmittedRecord", "RoutedRecord"
 BY_SCHEMA = {codec._prefix: codec for codec in FLOW}
 
 
-async def test_the_short_way_gives_what_the_bytes_say(line, snapshot, monkeypatch):
+async def test_the_short_way_gives_what_the_bytes_say(long_line, snapshot, monkeypatch):
     """Each envelope that a stage takes is, to the last digit and type, the one that decoding its record gives."""
     taken, take = [], Shortcut.take
 
@@ -35,8 +35,8 @@ async def test_the_short_way_gives_what_the_bytes_say(line, snapshot, monkeypatc
     }
     for job_id, fields in ways.items():
         job = {"workflow": "sorting", "input": {"text": "my card"}, "job_id": job_id} | fields
-        line.publish(job, key=b"\xff", headers=(("h", b"\x00"), ("none", None)))
-    results = [await line.result(job_id) for job_id in ways]
+        long_line.publish(job, key=b"\xff", headers=(("h", b"\x00"), ("none", None)))
+    results = [await long_line.result(job_id) for job_id in ways]
     assert {result["status"] for result in results} == {"accepted"}
     assert len(taken) == 4 * len(ways)
     for short, decoded in taken:

@@ -16,20 +16,20 @@ def path(result):
     return [(step["stage"], step["rung"], step["outcome"]) for step in result["decision_path"]]
 
 
-async def test_an_accepted_job_passes_every_topic_once(line):
+async def test_an_accepted_job_passes_every_topic_once(long_line):
     """One record on each topic of the main path, keyed as the map says, and one result with the whole path."""
-    line.submit("j1", tenant="acme")
-    result = await line.result("j1")
+    long_line.submit("j1", tenant="acme")
+    result = await long_line.result("j1")
     assert (result["status"], result["output"], result["tenant"]) == ("accepted", {"intent": "lost"}, "acme")
     assert path(result) == [(stage, 0, "pass") for stage in STAGES]
     assert (result["variant"], result["model"], result["tier"], result["attempts"]) == ("small", "tiny", "A", 1)
-    assert (result["workflow_version"], result["cost_usd"]) == (line.bundle.version, "0.000120000")
+    assert (result["workflow_version"], result["cost_usd"]) == (long_line.bundle.version, "0.000120000")
     for topic in (ADMITTED, ROUTED, ANSWERED, VALIDATED):
-        (raw,) = line.broker.records(topic.name)
+        (raw,) = long_line.broker.records(topic.name)
         assert raw.key == (b"acme" if topic is ADMITTED else b"j1")
         assert dict(raw.headers)["ce_type"] == b"penstock." + topic.name.encode()
-    assert not line.broker.records("dead-letters")
-    await line.until(lambda: not line.unfinished())
+    assert not long_line.broker.records("dead-letters")
+    await long_line.until(lambda: not long_line.unfinished())
 
 
 async def test_every_stage_of_an_accepted_job_leaves_its_rows(line):
