@@ -58,7 +58,7 @@ class Beginnings:
         while not give_up.is_set():
             try:
                 # The positions first: once they are stable, no transaction of an earlier owner is open.
-                found = committed(self._admin, self._group, partitions)
+                found = committed(self._connection, self._group, partitions)
                 ends = offsets(self._admin, partitions, OffsetSpec.latest())
                 states = self._states(partitions, found, give_up)
             except KafkaException as error:

@@ -124,7 +124,7 @@ def _positions(
     connection: Connection, admin: AdminClient, known: frozenset[str], group: Group, places: list[TopicPartition]
 ) -> dict[Place, _At]:
     name = connection.group(group.name)
-    told = committed(admin, name, places, TIMEOUT_S, stable=False) if name in known else {}
+    told = committed(connection, name, places, TIMEOUT_S, stable=False) if name in known else {}
     ends = _offsets(admin, places, OffsetSpec.latest())  # asked last: no commit lies beyond
     starts = _offsets(admin, places, OffsetSpec.earliest())
     return {place: _at(group, place, starts[place], ends[place], *told.get(place, (-1, None))) for place in ends}

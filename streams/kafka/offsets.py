@@ -5,37 +5,59 @@ import time
 from collections.abc import Sequence
 
 import structlog
-from confluent_kafka import Consumer, ConsumerGroupTopicPartitions, KafkaError, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
+
+from streams.kafka.connection import Connection
 
 log = structlog.get_logger(__name__)
 
 AGAIN_S = 0.2
 ANSWER_S = 5.0
 
+Place = tuple[str, int]
+Committed = tuple[int, str | None]
+"""An offset and its metadata."""
+
 
 def committed(
-    admin: AdminClient,
+    connection: Connection,
     group: str,
     partitions: Sequence[TopicPartition],
-    timeout_s: float = 5.0,
+    timeout_s: float = ANSWER_S,
     *,
     stable: bool = True,
-) -> dict[tuple[str, int], tuple[int, str | None]]:
-    """Offset and metadata per (topic, partition); a negative offset means that the group never committed there.
+) -> dict[Place, Committed]:
+    """What a group has committed, asked by a consumer that is made for it and joins nothing.
 
     Not `stable`, it is what was committed last, whatever an open transaction may add: for display, never to go on from.
 
     Raises:
         KafkaException: the broker did not answer in time, as it does while a transaction holds pending offsets.
     """
-    request = ConsumerGroupTopicPartitions(group, [TopicPartition(p.topic, p.partition) for p in partitions])
-    futures = admin.list_consumer_group_offsets([request], require_stable=stable, request_timeout=timeout_s)
-    answer = futures[group].result()
-    for partition in answer.topic_partitions:
+    consumer = connection.consumer(group, **{"isolation.level": "read_committed" if stable else "read_uncommitted"})
+    try:
+        return committed_by(consumer, partitions, timeout_s)
+    finally:
+        consumer.close()
+
+
+def committed_by(
+    consumer: Consumer, partitions: Sequence[TopicPartition], timeout_s: float = ANSWER_S
+) -> dict[Place, Committed]:
+    """Offset and metadata per (topic, partition); a negative offset means that the group never committed there.
+
+    An AdminClient would do the same, until a connection breaks while it asks a group's coordinator: then an assertion
+    of librdkafka's ends the process (librdkafka 4605, 5397).
+
+    Raises:
+        KafkaException: the broker did not answer in time.
+    """
+    answer = consumer.committed([TopicPartition(p.topic, p.partition) for p in partitions], timeout_s)
+    for partition in answer:
         if partition.error is not None:
             raise KafkaException(partition.error)
-    return {(p.topic, p.partition): (p.offset, p.metadata) for p in answer.topic_partitions}
+    return {(p.topic, p.partition): (p.offset, p.metadata) for p in answer}
 
 
 def assign_paused(

@@ -233,7 +233,7 @@ class KafkaPublisher:
     ) -> dict[tuple[str, int], tuple[int, str | None]]:
         while not self._closed.is_set():
             try:
-                return committed(self._connection.admin(), source.group, partitions)  # see Beginnings.find
+                return committed(self._connection, source.group, partitions)  # see Beginnings.find
             except KafkaException as error:
                 log.info("positions not answered yet", group=source.group, error=str(error.args[0]))
                 self._closed.wait(0.2)

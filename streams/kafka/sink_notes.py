@@ -84,7 +84,7 @@ def pauses(connection: Connection) -> tuple[Pause, ...]:
         if found is None:
             return ()
         places = [TopicPartition(topic, partition) for partition in found.partitions]
-        answers = committed(admin, connection.group(STAGE), places)
+        answers = committed(connection, connection.group(STAGE), places)
     except KafkaException as error:
         raise BrokerAway(f"the broker at {connection.bootstrap} does not answer: {error.args[0].str()}") from error
     return by_reason({place[1]: Note.decode(metadata) for place, (_, metadata) in answers.items()})

@@ -13,7 +13,7 @@ from confluent_kafka import Consumer, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from sinks.progress import Gap, Source
-from streams.kafka.offsets import assign_paused, committed, seek
+from streams.kafka.offsets import assign_paused, committed_by, seek
 from streams.kafka.sink_notes import TIMEOUT_S, Note, in_one_line, topic_id
 
 log = structlog.get_logger(__name__)
@@ -257,7 +257,7 @@ class Places:
                 self.lose(consumer, partition)
         self._topic_id = found
         unknown = [TopicPartition(self.topic, p) for p, place in self._places.items() if place.committed is None]
-        for (_, partition), (offset, metadata) in committed(admin, self.group, unknown).items():
+        for (_, partition), (offset, metadata) in committed_by(consumer, unknown).items():
             note = Note.decode(metadata) or Note(found)  # an older Penstock wrote none
             self._places[partition].committed = offset, note
 

@@ -2,12 +2,11 @@
 
 import asyncio
 
-from confluent_kafka import KafkaException, TopicPartition
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import Consumer, KafkaException, TopicPartition
 
 from streams.commit_metadata import ForeignMetadata, decode
 from streams.kafka.connection import Connection
-from streams.kafka.offsets import committed, offsets
+from streams.kafka.offsets import committed_by
 
 TIMEOUT_S = 5.0
 
@@ -17,7 +16,7 @@ class WaitingRecords:
 
     def __init__(self, connection: Connection, stage: str, topic: str) -> None:
         self._connection = connection
-        self._admin: AdminClient | None = None
+        self._consumer: Consumer | None = None
         self._group = connection.group(stage)
         self._topic = connection.topic(topic)
         self._partitions: list[TopicPartition] = []
@@ -31,18 +30,21 @@ class WaitingRecords:
         try:
             return await asyncio.to_thread(self._count)
         except KafkaException as error:
-            self._admin = None  # an older client may be refused for ever after a broker's restart
             raise OSError(f"{self._group}: {error.args[0].str()}") from error
 
     def _count(self) -> int:
-        admin = self._admin = self._admin or self._connection.admin()
+        consumer = self._consumer = self._consumer or self._new_consumer()
         if not self._partitions:
-            found = admin.list_topics(self._topic, timeout=TIMEOUT_S).topics[self._topic]
+            found = consumer.list_topics(self._topic, timeout=TIMEOUT_S).topics[self._topic]
             self._partitions = [TopicPartition(self._topic, number) for number in found.partitions]
         # In this order: while the broker is away, the first fails, and ends are not asked for in vain.
-        told = committed(admin, self._group, self._partitions, TIMEOUT_S, stable=False)
-        ends = offsets(admin, self._partitions, OffsetSpec.latest())
+        told = committed_by(consumer, self._partitions, TIMEOUT_S)
+        ends = {(p.topic, p.partition): consumer.get_watermark_offsets(p, TIMEOUT_S)[1] for p in self._partitions}
         return sum(max(0, end - _started(*told.get(place, (-1, None)))) for place, end in ends.items())
+
+    def _new_consumer(self) -> Consumer:
+        """One that joins nothing: what an open transaction may add is not waited for."""
+        return self._connection.consumer(self._group, **{"isolation.level": "read_uncommitted"})
 
 
 def _started(offset: int, metadata: str | None) -> int:

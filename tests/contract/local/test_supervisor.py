@@ -167,7 +167,8 @@ def test_start_that_fails_leaves_nothing_behind(settings):
 def test_interrupted_up_leaves_nothing_behind(settings, eventually):
     """Ctrl-C during up stops what it had started."""
     code = (
-        "import pathlib, sys\n"
+        "import pathlib, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background jobs ignore it
         "from penstock.settings import load_settings\n"
         "from penstock.local.stack import up\n"
         f"up(load_settings(pathlib.Path({str(settings.project)!r}), broker_port={settings.broker_port},"
