@@ -10,6 +10,7 @@ import structlog
 from confluent_kafka import KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
+from streams.assignment import Assignment
 from streams.commit_metadata import ForeignMetadata, Position, decode
 from streams.errors import PositionLost, TopicMismatch
 from streams.kafka.connection import Connection
@@ -31,6 +32,14 @@ class Beginning:
     end: int
     position: Position | None
     state: PartitionState[Any] | None
+
+    def apply(self, assignment: Assignment, concurrency: int) -> None:
+        """Have an assignment begin here."""
+        assignment.state = self.state
+        if self.position is not None:
+            assignment.restore(self.position, concurrency, self.end)
+        else:
+            assignment.begin_at(self.offset)
 
 
 class Beginnings:

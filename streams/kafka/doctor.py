@@ -15,7 +15,7 @@ from streams.kafka.facts import Facts
 OLDEST: Final = (3, 0)
 SCAN_MS: Final = "transaction.abort.timed.out.transaction.cleanup.interval.ms"
 SLOW_SCAN_MS: Final = 5_000
-"""A scan that comes sooner may meet a broker that has just started and does not know its partitions yet (decision 14)."""
+"""One that comes sooner may meet a broker that has just started and does not know its partitions yet (decision 14)."""
 SKEW_WARN_S: Final = 1.0
 SKEW_FAIL_S: Final = 30.0
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import TypeVar, cast
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message
+from confluent_kafka import Consumer, KafkaError, Message
 
 from schemas.avro import encode_rows, row_schema, rows_fingerprint
 from schemas.base import from_millis
@@ -25,9 +25,9 @@ from sinks.flush import Refused, insert_part
 from sinks.port import Sink
 from sinks.progress import Position
 from streams.batch import SCHEMA, TABLE
-from streams.errors import BrokerAway
 from streams.header_names import header_text
 from streams.kafka.connection import Connection
+from streams.kafka.renewal import BeyondHelp, is_fatal, with_renewals
 from streams.kafka.sink_letters import Letters
 from streams.kafka.sink_notes import STAGE
 from streams.kafka.sink_places import Places
@@ -97,11 +97,20 @@ class SinkRunner:
         """Consume and insert until stopped.
 
         Raises:
-            BrokerAway: the consumer failed for good, or dead letters were not acknowledged.
+            StreamsError: the consumer failed for good, or dead letters were not acknowledged.
         """
         group = self.connection.group(STAGE)
         self._topic = self.connection.topic(TRACES.name)  # with the prefix: several may share a warehouse
         self._letters = Letters(self.connection, group)
+        try:
+            with_renewals(group, functools.partial(self._run_consumer, group))
+        except Stopped as away:
+            log.warning("stopped while the warehouse is away; the log keeps what was not stored", error=str(away))
+        finally:
+            self.sink.close()
+
+    def _run_consumer(self, group: str) -> None:
+        """What was taken and not stored when a consumer ends is read again by the next."""
         self._places = Places(self._topic, group, self.connection.admin, self._stop)
         self._batch: Batch[Taken] = Batch(self.limits)
         self._flushed_at = self.clock()
@@ -112,13 +121,8 @@ class SinkRunner:
             while not self._stop.is_set():
                 self._step(consumer)
             self._flush(consumer)
-        except Stopped as away:
-            log.warning("stopped while the warehouse is away; the log keeps what was not stored", error=str(away))
-        except KafkaException as error:
-            raise BrokerAway(f"the sink can't go on: {error.args[0].str()}") from error
         finally:
             consumer.close()
-            self.sink.close()
 
     def _step(self, consumer: Consumer) -> None:
         self._places.place(
@@ -136,14 +140,14 @@ class SinkRunner:
             self._flush(consumer)
 
     def _see(self, consumer: Consumer, message: Message) -> None:
-        """Take a record; a position that is gone from the log is found anew; a fatal error ends the sink."""
+        """Take a record; a position that is gone from the log is found anew; a fatal error ends the consumer."""
         error, partition = message.error(), message.partition()
         if error is None:
             self._take(consumer, message)
         elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 -- librdkafka's own name
             self._places.reached(partition or 0, message.offset() or 0)
-        elif error.fatal():
-            raise BrokerAway(f"the sink can't go on: {error.str()}")
+        elif is_fatal(error):
+            raise BeyondHelp(error)
         else:
             log.warning("consumer error", topic=self._topic, partition=partition, error=error.str())
             if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 -- as above
@@ -259,7 +263,7 @@ class SinkRunner:
     def _see_while_away(self, consumer: Consumer, message: Message) -> None:
         """Partitions are paused, so this is an error; were it a record, it would be read again later."""
         error = message.error()
-        if error is not None and (error.fatal() or error.code() == KafkaError._AUTO_OFFSET_RESET):  # noqa: SLF001 -- librdkafka's own name
+        if error is not None and (is_fatal(error) or error.code() == KafkaError._AUTO_OFFSET_RESET):  # noqa: SLF001 -- librdkafka's own name
             self._see(consumer, message)
         elif error is None:
             self._places.lose(consumer, message.partition() or 0)

@@ -11,13 +11,14 @@ from concurrent.futures import Future
 from typing import Any, cast
 
 import structlog
-from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 
 from streams.assignment import Assignment
 from streams.errors import StreamsError
 from streams.kafka.beginnings import Beginning, Beginnings, Key, position_lost
 from streams.kafka.connection import Connection
 from streams.kafka.offsets import assign_paused, seek
+from streams.kafka.renewal import BeyondHelp, is_fatal, with_renewals
 from streams.records import Address, Delivery, Headers, Raw
 from streams.source import Releases
 from streams.state import Changelog
@@ -79,7 +80,7 @@ class KafkaSource:
         """Wait for at least one delivery and return up to `limit`; nothing only when the source was stopped.
 
         Raises:
-            PositionLost: the group's committed offset is out of the log's range, or not ours.
+            StreamsError: the position is lost or not ours, or another process runs under this member's name.
         """
         if self._failure is not None:
             raise self._failure
@@ -127,18 +128,22 @@ class KafkaSource:
     # --- the thread --------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            with_renewals(self.group, self._run_consumer)
+        except StreamsError as failure:
+            self._fail(failure)
+
+    def _run_consumer(self) -> None:
         # Range gives partition n of every topic to one member, which is what a state shared by topics needs.
         ordered = {"partition.assignment.strategy": "range"} if self._eager else {}
         consumer = self._connection.consumer(self.group, self._instance_id, **ordered)
         consumer.subscribe(self._topics, on_assign=self._on_assign, on_revoke=self._on_revoke, on_lost=self._on_lost)
+        self._paused = False
         try:
             self._poll_until_closed(consumer)
-        except StreamsError as failure:
-            self._fail(failure)
-        except KafkaException as failure:
-            self._fail(StreamsError(f"{self.group}: {failure.args[0].str()}"))
         finally:
             consumer.close()
+            self._forget([self._partition(assignment) for assignment in self._assignments.values()])
 
     def _poll_until_closed(self, consumer: Consumer) -> None:
         full_since = idle_since = time.monotonic()
@@ -151,35 +156,32 @@ class KafkaSource:
                     consumer.pause(consumer.assignment())
                     self._paused = True
                 if self._paused:
-                    self._refuse(consumer.poll(POLL_S))
+                    self._see(consumer.poll(POLL_S))  # only errors and callbacks can arrive now
                 else:
                     self._wake.wait(POLL_S)
                     self._wake.clear()
                 continue
             if self._paused:
-                # Only those whose position is known: the others would be read from the start of their log.
-                consumer.resume([self._partition(assignment) for assignment in self._located if assignment.live])
-                self._paused = False
+                self._resume_all(consumer)
             first = consumer.poll(POLL_S if time.monotonic() - idle_since < IDLE_AFTER_S else IDLE_POLL_S)
             if first is not None:
                 rest = consumer.consume(self._wanted - 1, 0) if self._wanted > 1 else []
                 self._deliver([first, *rest])
                 full_since = idle_since = time.monotonic()
 
+    def _resume_all(self, consumer: Consumer) -> None:
+        """Only those whose position is known: the others would be read from the start of their log."""
+        consumer.resume([self._partition(assignment) for assignment in self._located if assignment.live])
+        self._paused = False
+
     def _obey(self, consumer: Consumer) -> None:
         while not self._commands.empty():
             self._commands.get()(consumer)
 
-    def _refuse(self, message: Message | None) -> None:
-        """While all partitions are paused only errors and callbacks can arrive."""
-        if message is not None and message.error() is not None:
-            self._raise_if_lost(message)
-
     def _deliver(self, messages: list[Message]) -> None:
         deliveries = []
         for message in messages:
-            if message.error() is not None:
-                self._raise_if_lost(message)
+            if self._see(message):
                 continue
             assignment = self._assignments.get((message.topic() or "", message.partition() or 0))
             if assignment is not None and assignment.live:
@@ -201,14 +203,17 @@ class KafkaSource:
             assignment,
         )
 
-    def _raise_if_lost(self, message: Message) -> None:
-        error = message.error()
-        assert error is not None
+    def _see(self, message: Message | None) -> bool:
+        """Whether it is an error that can be borne."""
+        error = message.error() if message is not None else None
+        if message is None or error is None:
+            return False
         if error.code() == KafkaError._AUTO_OFFSET_RESET:  # noqa: SLF001 -- librdkafka's local codes are named so
             raise position_lost(f"{self.group}: the committed offset of {message.topic()}/{message.partition()}", error)
-        if error.fatal():
-            raise StreamsError(f"{self.group}: {error.str()}")
+        if is_fatal(error):
+            raise BeyondHelp(error)
         log.warning("consumer error", group=self.group, error=error.str())
+        return True
 
     def _fail(self, failure: StreamsError) -> None:
         self._failure = failure
@@ -248,11 +253,7 @@ class KafkaSource:
             beginning = found.get((partition.topic, partition.partition))
             if beginning is None or not assignment.live:
                 continue
-            assignment.state = beginning.state
-            if beginning.position is not None:
-                assignment.restore(beginning.position, self._concurrency, beginning.end)
-            else:
-                assignment.begin_at(beginning.offset)
+            beginning.apply(assignment, self._concurrency)
             partition.offset = beginning.offset
             seek(consumer, partition)
             self._located.add(assignment)
