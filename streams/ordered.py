@@ -1,7 +1,7 @@
 """What an ordered stage does beside its work: repeats are left out, and what is remembered changes with the outcome."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 
@@ -36,7 +36,7 @@ class LedgerWork(StageWork):
         else:
             emission = await super().__call__(delivery)
         changes = _state(delivery).changes()
-        return Emission((*emission.records, *changes), emission.events) if changes else emission
+        return replace(emission, records=(*emission.records, *changes)) if changes else emission
 
     async def _emission(
         self, delivery: Delivery, envelope: Envelope[Any], taken_at: datetime, started: float
@@ -66,7 +66,7 @@ class LedgerWork(StageWork):
                 self.stage.name, self.group, delivery, error, self._moment(delivery, now, time.perf_counter())
             )
         ledger.settle(_state(delivery), spend, to_millis(now))
-        return Emission()
+        return Emission(urgent=False)
 
 
 def _state(delivery: Delivery) -> PartitionState[Seen]:

@@ -60,6 +60,8 @@ class Emission:
 
     records: tuple[Record, ...] = ()
     events: tuple[Event, ...] = ()
+    urgent: bool = True
+    """False if nobody waits for it: then it is committed with what comes next, or after a moment."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,12 @@ from streams.publisher import Publisher
 from streams.records import Finished
 from streams.source import Source
 
+PATIENCE_S = 0.1
+"""Seconds that what nobody waits for is kept for the next transaction."""
+BUSY = 32
+LINGER_S = 0.01
+"""After a transaction of many outcomes the next one waits so long for more: it costs no more for them, and stages that
+take what it holds get more at once. What is alone waits for nothing."""
 MAX_BATCH = 1000
 """Outcomes in one transaction at most: beyond, a transaction gets longer but no cheaper per record."""
 
@@ -22,6 +28,7 @@ class Transactions:
         self._finished: deque[tuple[Source, Finished, Callable[[], None]]] = deque()
         self._notes: deque[tuple[Batch, asyncio.Future[None]]] = deque()
         self._something = asyncio.Event()
+        self._later: asyncio.TimerHandle | None = None
         self._idle = asyncio.Event()
         self._idle.set()
 
@@ -29,6 +36,13 @@ class Transactions:
         """Have an outcome committed; `committed` is called when it is, or when it no longer matters."""
         self._finished.append((source, finished, committed))
         self._idle.clear()
+        if finished.emission.urgent:
+            self._something.set()
+        elif self._later is None:
+            self._later = asyncio.get_running_loop().call_later(PATIENCE_S, self._patience_ends)
+
+    def _patience_ends(self) -> None:
+        self._later = None
         self._something.set()
 
     async def note(self, source: Source, assignments: Iterable[Assignment]) -> None:
@@ -61,6 +75,8 @@ class Transactions:
             committed()
         if not self._finished:
             self._idle.set()
+        elif len(taken) >= BUSY:
+            await asyncio.sleep(LINGER_S)
 
     async def _commit_notes(self) -> None:
         if not self._notes:
@@ -75,4 +91,5 @@ class Transactions:
 
     async def drained(self) -> None:
         """Wait until everything added is committed."""
+        self._something.set()
         await self._idle.wait()

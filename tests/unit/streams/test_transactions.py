@@ -40,11 +40,11 @@ class Adding:
         """Have a note committed."""
         await self.transactions.note("source", [assignment(partition)])
 
-    async def outcome(self, partition):
+    async def outcome(self, partition, *, urgent=True):
         """Have an outcome committed."""
         done = asyncio.Event()
         delivery = Delivery(Address("t", partition, 0), 0, Raw(None, None), assignment(partition))
-        self.transactions.add("source", Finished(delivery, Emission()), done.set)
+        self.transactions.add("source", Finished(delivery, Emission(urgent=urgent)), done.set)
         await done.wait()
 
 
@@ -70,3 +70,30 @@ def test_what_is_added_during_a_commit_is_committed_next(first, later):
         committing.cancel()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("company", ["note", "outcome", "drained", "nothing"])
+def test_what_nobody_waits_for_is_committed_with_what_comes_next_or_after_a_moment(company):
+    """It starts no transaction of its own while another may follow, and is never forgotten."""
+
+    async def run():
+        publisher = Slow()
+        transactions = Transactions(publisher)
+        adding = Adding(transactions)
+        committing = asyncio.create_task(transactions.run())
+        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+            tasks.create_task(adding.outcome(0, urgent=False))
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+            assert publisher.begun.empty()
+            publisher.go.release()
+            publisher.go.release()
+            if company == "drained":
+                await transactions.drained()
+            elif company != "nothing":
+                await getattr(adding, company)(1)
+        committing.cancel()
+        return [publisher.begun.get_nowait() for _ in range(publisher.begun.qsize())]
+
+    committed = {"note": [[1], [0]], "outcome": [[0, 1]], "drained": [[0]], "nothing": [[0]]}
+    assert asyncio.run(run()) == committed[company]
