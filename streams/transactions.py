@@ -11,7 +11,7 @@ from streams.records import Finished
 from streams.source import Source
 
 PATIENCE_S = 0.1
-"""Seconds that what nobody waits for is kept for the next transaction."""
+"""Seconds that what nobody waits for is kept for the next transaction that commits its group anyway."""
 BUSY = 32
 LINGER_S = 0.01
 """After a transaction of many outcomes the next one waits so long for more: it costs no more for them, and stages that
@@ -20,12 +20,16 @@ MAX_BATCH = 1000
 """Outcomes in one transaction at most: beyond, a transaction gets longer but no cheaper per record."""
 
 
+Entry = tuple[Source, Finished, Callable[[], None]]
+
+
 class Transactions:
     """One per process: what finishes during a commit goes into the next one."""
 
     def __init__(self, publisher: Publisher) -> None:
         self._publisher = publisher
-        self._finished: deque[tuple[Source, Finished, Callable[[], None]]] = deque()
+        self._finished: deque[Entry] = deque()
+        self._patient: dict[Source, list[Entry]] = {}  # what may wait, older than all else of its source
         self._notes: deque[tuple[Batch, asyncio.Future[None]]] = deque()
         self._something = asyncio.Event()
         self._later: asyncio.TimerHandle | None = None
@@ -34,15 +38,24 @@ class Transactions:
 
     def add(self, source: Source, finished: Finished, committed: Callable[[], None]) -> None:
         """Have an outcome committed; `committed` is called when it is, or when it no longer matters."""
-        self._finished.append((source, finished, committed))
+        entry = (source, finished, committed)
         self._idle.clear()
-        if finished.emission.urgent:
+        if finished.emission.urgent or self._finished:
+            self._finished.extend((*self._patient.pop(source, ()), entry))
             self._something.set()
-        elif self._later is None:
-            self._later = asyncio.get_running_loop().call_later(PATIENCE_S, self._patience_ends)
+            if self._later is not None and not self._patient:
+                self._later.cancel()
+                self._later = None
+            return
+        self._patient.setdefault(source, []).append(entry)
+        if self._later is None:
+            self._later = asyncio.get_running_loop().call_later(PATIENCE_S, self._lose_patience)
 
-    def _patience_ends(self) -> None:
+    def _lose_patience(self) -> None:
         self._later = None
+        for entries in self._patient.values():
+            self._finished.extend(entries)
+        self._patient.clear()
         self._something.set()
 
     async def note(self, source: Source, assignments: Iterable[Assignment]) -> None:
@@ -73,7 +86,7 @@ class Transactions:
         await self._publisher.commit(batch_of((source, one) for source, one, _ in taken))
         for _, _, committed in taken:
             committed()
-        if not self._finished:
+        if not self._finished and not self._patient:
             self._idle.set()
         elif len(taken) >= BUSY:
             await asyncio.sleep(LINGER_S)
@@ -91,5 +104,5 @@ class Transactions:
 
     async def drained(self) -> None:
         """Wait until everything added is committed."""
-        self._something.set()
+        self._lose_patience()
         await self._idle.wait()

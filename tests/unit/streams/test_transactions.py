@@ -40,11 +40,15 @@ class Adding:
         """Have a note committed."""
         await self.transactions.note("source", [assignment(partition)])
 
-    async def outcome(self, partition, *, urgent=True):
+    async def stranger(self, partition):
+        """Have an outcome of another group committed."""
+        await self.outcome(partition, source="other")
+
+    async def outcome(self, partition, *, urgent=True, source="source"):
         """Have an outcome committed."""
         done = asyncio.Event()
         delivery = Delivery(Address("t", partition, 0), 0, Raw(None, None), assignment(partition))
-        self.transactions.add("source", Finished(delivery, Emission(urgent=urgent)), done.set)
+        self.transactions.add(source, Finished(delivery, Emission(urgent=urgent)), done.set)
         await done.wait()
 
 
@@ -72,8 +76,8 @@ def test_what_is_added_during_a_commit_is_committed_next(first, later):
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("company", ["note", "outcome", "drained", "nothing"])
-def test_what_nobody_waits_for_is_committed_with_what_comes_next_or_after_a_moment(company):
+@pytest.mark.parametrize("company", ["note", "outcome", "stranger", "drained", "nothing"])
+def test_what_nobody_waits_for_is_committed_with_its_group_or_after_a_moment(company):
     """It starts no transaction of its own while another may follow, and is never forgotten."""
 
     async def run():
@@ -95,5 +99,5 @@ def test_what_nobody_waits_for_is_committed_with_what_comes_next_or_after_a_mome
         committing.cancel()
         return [publisher.begun.get_nowait() for _ in range(publisher.begun.qsize())]
 
-    committed = {"note": [[1], [0]], "outcome": [[0, 1]], "drained": [[0]], "nothing": [[0]]}
+    committed = {"note": [[1], [0]], "outcome": [[0, 1]], "stranger": [[1], [0]], "drained": [[0]], "nothing": [[0]]}
     assert asyncio.run(run()) == committed[company]
