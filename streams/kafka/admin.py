@@ -1,12 +1,12 @@
 """Topics as the map needs them: what would be created or changed, what is, and what can't be without a choice."""
 
+import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import (
-    AdminClient,
     AlterConfigOpType,
     ConfigEntry,
     ConfigResource,
@@ -31,7 +31,8 @@ from streams.topics import (
 )
 
 TIMEOUT_S: Final = 15.0
-ANSWER_S: Final = 60.0
+ANSWER_S: Final = 20.0
+TRIES: Final = 3
 
 GROWABLE: Final = frozenset(
     {*PRODUCERS, *(topic.name for topic in (ROUTED, ANSWERED, VALIDATED, RETRIES_10S, RETRIES_5M, PARKED))}
@@ -73,7 +74,7 @@ def plan(connection: Connection, topics: Iterable[Topic] = TOPICS) -> tuple[Chan
     try:
         existing = admin.list_topics(timeout=TIMEOUT_S).topics
         present = [topic for topic in topics if connection.topic(topic.name) in existing]
-        configs = _configs(connection, admin, present)
+        configs = _configs(connection, present)
     except KafkaException as error:
         raise BrokerAway(f"the broker at {connection.bootstrap} does not answer: {error.args[0].str()}") from error
     changes: list[Change] = []
@@ -185,10 +186,23 @@ def _settings(topic: Topic, found: Mapping[str, str]) -> Iterator[Change]:
         yield Change(topic.name, name, value or "unset", wanted, loses=loses)
 
 
-def _configs(connection: Connection, admin: AdminClient, topics: Sequence[Topic]) -> dict[Topic, dict[str, str]]:
+def _configs(connection: Connection, topics: Sequence[Topic]) -> dict[Topic, dict[str, str]]:
+    """The topics' settings. A client under which the broker restarts may wait for ever, so a new one asks again.
+
+    Raises:
+        BrokerAway: none was answered.
+    """
     resources = {ConfigResource(ResourceType.TOPIC, connection.topic(topic.name)): topic for topic in topics}
     if not resources:
         return {}
+    for _ in range(TRIES - 1):
+        with contextlib.suppress(BrokerAway):
+            return _described(connection, resources)
+    return _described(connection, resources)
+
+
+def _described(connection: Connection, resources: Mapping[ConfigResource, Topic]) -> dict[Topic, dict[str, str]]:
+    admin = connection.admin()  # its futures die with it
     found = admin.describe_configs(list(resources), request_timeout=ANSWER_S)
     return {
         resources[resource]: {name: entry.value for name, entry in _answer(future).items()}
@@ -197,7 +211,7 @@ def _configs(connection: Connection, admin: AdminClient, topics: Sequence[Topic]
 
 
 def _answer(future: Any) -> Any:
-    """What the broker says; a busy one has a minute.
+    """What the broker says.
 
     Raises:
         BrokerAway: it said nothing.
