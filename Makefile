@@ -29,7 +29,7 @@ down: install  ## stop them
 	$(BIN)/penstock down
 
 test: lint typecheck  ## style, types, import contracts, all tests
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-fast: install  ## the tests that need no embedded stack
 	$(BIN)/pytest -m "not stack"
