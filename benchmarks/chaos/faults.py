@@ -41,7 +41,7 @@ class Injector:
     """The stages whose process was ended by SIGKILL, its own included."""
     fail_point_deaths: int = 0
     open_at_kills: list[int] = field(default_factory=list)
-    """Calls open at each kill of inference that waited for them."""
+    """Calls open at each kill that waited for them."""
     zombies: list[str] = field(default_factory=list)
     """What became of them."""
     _awake: list[tuple[str, Child]] = field(default_factory=list)

@@ -23,7 +23,7 @@ FIRST, LAST = 0.04, 0.85
 
 @dataclass(frozen=True)
 class Kill:
-    """kill -9 of a stage's process, when at least so many calls are open; it is started again at once."""
+    """kill -9 of a stage's process while inference has at least so many calls open; it is started again at once."""
 
     at: int
     stage: str
@@ -181,7 +181,7 @@ def _faults(size: Size, random: Random) -> list[Fault]:
 
     return [
         *(Kill(0, INFERENCE, OPEN_CALLS) for _ in range(size.inference_kills)),
-        *(Kill(0, stage, OPEN_CALLS if stage == INFERENCE else 0) for stage in size.other_kills),
+        *(Kill(0, stage, OPEN_CALLS) for stage in size.other_kills),
         *(Die(0, stage, nth()) for stage in size.deaths),
         *(RestartBroker(0, how, random.choice(STAGES), nth()) for how in size.broker),
         *(Zombie(0, stage, same_slot, nth()) for stage, same_slot in size.zombies),
