@@ -30,7 +30,7 @@ from streams.fail_points import BEFORE_COMMIT, VARIABLE
 
 TIMEOUT_S: Final = 10.0
 """transaction.timeout.ms, Penstock's default."""
-SCAN_S: Final = 1.0
+SCAN_S: Final = 5.0
 """How often the embedded broker looks for transactions that took too long."""
 SLACK_S: Final = 1.0
 """What reader, writer and the marker of the abort may take besides, on a busy machine."""

@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from penstock.cli import output
 from penstock.cli.app import run_command
 from penstock.lines import connection, warehouse
 from penstock.settings import load_settings
@@ -265,8 +266,9 @@ def test_what_can_not_be_meant_is_said(link, cli, arguments, code, says):
     assert says in said
 
 
-def test_people_see_tables_and_panels(link, cli, settings, capsys):
+def test_people_see_tables_and_panels(link, cli, settings, capsys, monkeypatch):
     """The same without JSON: address, state and message in the list; job and reasons in the panel."""
+    monkeypatch.setattr(output.console, "_width", 200)  # narrow columns would fold what is looked for
     put(link, given_up("routed", routed("shown-1"), head("shown-1"), "grading"))
     (letter,) = newest(cli, 1)
     assert run_command(["dlq", "list", "--stage", "grading"]) == 0
