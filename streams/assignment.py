@@ -112,6 +112,11 @@ class Assignment:
         return next(iter(self._unfinished), self._highest + 1)
 
     @property
+    def busy(self) -> bool:
+        """Whether a record is in work; what was unfinished before and has not been seen again is not."""
+        return len(self._unfinished) > len(self._awaited)
+
+    @property
     def position(self) -> Position:
         """What to commit now; meaningful once it is known where the assignment begins."""
         return Position(self._base, self._highest, tuple(self._unfinished), self.note)

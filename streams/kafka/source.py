@@ -17,6 +17,7 @@ from streams.assignment import Assignment
 from streams.errors import StreamsError
 from streams.kafka.beginnings import Beginning, Beginnings, Key, position_lost
 from streams.kafka.connection import Connection
+from streams.kafka.leaving import let_go
 from streams.kafka.offsets import assign_paused, seek
 from streams.kafka.renewal import BeyondHelp, is_fatal, with_renewals
 from streams.records import Address, Delivery, Headers, Raw
@@ -31,9 +32,6 @@ IDLE_POLL_S = 0.5
 """A poll returns with the first record; what else is asked of the thread waits so long when nothing has come lately."""
 IDLE_BEFORE_PAUSE_S = 5.0
 """Seconds without free slots after which the partitions are paused, so that polling can serve rebalances again."""
-
-RELEASE_S = 2.0
-"""Seconds that a partition's release may take before it goes without."""
 
 
 class KafkaSource:
@@ -280,13 +278,11 @@ class KafkaSource:
             consumer.incremental_unassign(partitions)
 
     def _release(self, partitions: list[TopicPartition]) -> None:
-        """Let whoever takes these over know that nothing has gone wrong; if that can't be said now, it is no harm."""
+        """Let what is in work end, and whoever takes these over know that nothing has gone wrong."""
         known = [self._assignments.get((partition.topic, partition.partition)) for partition in partitions]
         leaving = [assignment for assignment in known if assignment is not None and assignment in self._located]
-        if self.releases is None or not leaving or self._closed.is_set():
-            return
-        with contextlib.suppress(RuntimeError, TimeoutError):
-            asyncio.run_coroutine_threadsafe(cast("Any", self.releases(leaving)), self._loop).result(RELEASE_S)
+        if self.releases is not None and leaving and not self._closed.is_set():
+            let_go(leaving, self.releases, self._loop, self._closed)
 
     def _forget(self, partitions: list[TopicPartition]) -> None:
         for partition in partitions:
