@@ -30,6 +30,7 @@ from processors.reviewing import Reviewing
 from processors.routing import Routing
 from processors.validation import Validation
 from sinks import migrations
+from streams.awake import Awake
 from streams.claim_store import ClaimStore
 from streams.control import ControlHistory
 from streams.kafka.connection import Connection
@@ -96,7 +97,9 @@ class Process:
         # 4. control is read to its end, and workflows that have no active version get one
         follower = Follower(self._link, self._history.on_control, self._history.on_bundle)
         self._vitals.sink, self._vitals.follower = sink, follower
-        providers = connect(self._catalog.models)
+        awake = Awake()
+        watching = asyncio.create_task(awake.run())
+        providers = connect(self._catalog.models, before_call=awake.before_call)
         await self._vitals.open()
         try:
             await asyncio.to_thread(follower.start)
@@ -105,6 +108,7 @@ class Process:
             # 5. stages and sink
             await self._run_parts(slot, sink, providers, on_ready)
         finally:
+            watching.cancel()
             follower.close()
             await self._vitals.close()
             await asyncio.gather(*(provider.aclose() for provider in providers.values()))

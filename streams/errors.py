@@ -17,6 +17,7 @@ class StreamsError(Exception):
       RecordRefused     a record that the broker refuses for good: nothing can be committed until someone mends it
       ClaimAway         the claim store does not give a value that a record refers to
       LetterUnfit       a dead letter that can't be found, or not be redriven as asked
+      NoLongerOurs      a job that went to another process while this one worked on it: nothing of it counts here
     """
 
 
@@ -66,3 +67,7 @@ class ClaimAway(StreamsError):  # noqa: N818 -- names what is the case
 
 class LetterUnfit(StreamsError):  # noqa: N818 -- names what is the case
     """A dead letter is not there, or nothing can be made of it."""
+
+
+class NoLongerOurs(StreamsError):  # noqa: N818 -- names what is the case
+    """A partition was lost while a record of it was in work."""

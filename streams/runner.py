@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from streams import metrics
 from streams.assignment import Assignment
+from streams.errors import NoLongerOurs
 from streams.pressure import Gate
 from streams.quarantine import Quarantine, Suspect
 from streams.records import Address, Delivery, Emission, Finished, Raw
@@ -122,18 +123,26 @@ class Runner:
         return Suspect(delivery.assignment, run, note)
 
     async def _finish(self, delivery: Delivery, work: Work) -> None:
-        emission = await work(delivery)
-        self.transactions.add(self.source, Finished(delivery, emission), functools.partial(self._release, delivery))
+        try:
+            emission = await work(delivery)
+        except NoLongerOurs:
+            self._release(delivery)
+        else:
+            self.transactions.add(self.source, Finished(delivery, emission), functools.partial(self._release, delivery))
 
     async def _finish_suspect(self, delivery: Delivery, done: Callable[[], None]) -> None:
         condemned = self.give_up is not None and delivery.assignment.condemns(delivery.address.offset)
-        emission = await (self.give_up if condemned and self.give_up else self.work)(delivery)
 
         def committed() -> None:
             self._free(delivery)
             done()
 
-        self.transactions.add(self.source, Finished(delivery, emission), committed)
+        try:
+            emission = await (self.give_up if condemned and self.give_up else self.work)(delivery)
+        except NoLongerOurs:
+            committed()
+        else:
+            self.transactions.add(self.source, Finished(delivery, emission), committed)
 
     def _release(self, delivery: Delivery) -> None:
         self._free(delivery)

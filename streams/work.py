@@ -14,8 +14,9 @@ from schemas.avro import Unreadable
 from schemas.envelope import Envelope
 from schemas.stages import Status
 from streams import metrics
+from streams.awake import in_work
 from streams.dispatch import dead_letter, dispatch, failed
-from streams.errors import ProcessKilled, TooManyBugs
+from streams.errors import NoLongerOurs, ProcessKilled, TooManyBugs
 from streams.header_names import ROUND, header_int
 from streams.records import Delivery, Emission
 from streams.sizes import failed_that_fits, taken
@@ -51,7 +52,9 @@ class StageWork:
 
         Raises:
             TooManyBugs: the limit is reached; the process stops before the commit.
+            NoLongerOurs: its partition was lost before its call could be made.
         """
+        in_work.set(delivery)
         taken_at, started = self.clock(), time.perf_counter()
         try:
             envelope = self._decode[delivery.address.topic](delivery)
@@ -63,6 +66,8 @@ class StageWork:
             return dead_letter(self.stage.name, self.group, delivery, unreadable, moment)
         try:
             return taken(await self._emission(delivery, envelope, taken_at, started))
+        except NoLongerOurs:
+            raise
         except Exception as bug:  # the one place where a bug is caught
             self._count(bug)
             log.exception("bug", stage=self.stage.name, job_id=envelope.head.job_id, trace_id=envelope.head.trace_id)

@@ -22,8 +22,9 @@ SLOW_MS: Final = 1_000
 FILL_S: Final = 180.0
 DIE_S: Final = 180.0
 TAKEOVER_S: Final = 180.0
-SETTLE_S: Final = 10.0
-"""Seconds after a broker or a frozen process is back in which the groups may still move."""
+SETTLE_S: Final = 25.0
+"""Seconds after a broker or a frozen process is back in which the groups may still move: a client gives up a call that
+hangs after 10 s (the transaction's time-out), and a member that is not heard of is taken for gone after 10 s more."""
 ENDS_BY_ANOTHER: Final = 25
 """Jobs that must end in a zombie's absence before it wakes."""
 FAIL_POINT: Final = "PENSTOCK_FAIL_POINT"

@@ -6,7 +6,7 @@ and it was a third of the CPU of a call.
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
 from urllib.parse import quote
 
@@ -20,6 +20,8 @@ from processors.providers import openai_chat
 from processors.providers.errors import Break
 from processors.providers.openai_chat import RawResponse
 from processors.providers.port import Answered, CompletionRequest, Failure, Provider
+
+BeforeCall = Callable[[], Awaitable[None]]
 
 ATTEMPT_HEADER = "X-Penstock-Attempt"
 MAX_RESPONSE_BYTES = 8 * 1024 * 1024
@@ -40,9 +42,15 @@ class HttpProvider:
     """One provider over HTTP. Use it within one event loop, and close it."""
 
     def __init__(
-        self, settings: ProviderSettings, api_key: str | None = None, clock: Callable[[], datetime] | None = None
+        self,
+        settings: ProviderSettings,
+        api_key: str | None = None,
+        clock: Callable[[], datetime] | None = None,
+        before_call: BeforeCall | None = None,
     ) -> None:
+        """`before_call` is awaited before each call, when it has its slot; it may raise to prevent it."""
         self._settings = settings
+        self._before_call = before_call
         self._clock = clock or (lambda: datetime.now(UTC))
         self._url = httpx.URL(settings.base_url + openai_chat.PATH)
         headers = {
@@ -77,6 +85,8 @@ class HttpProvider:
             said = f"all {self._settings.max_in_flight} slots of the provider were taken until the job's deadline"
             return openai_chat.broken(asked, Break.NO_SLOT, said)
         try:
+            if self._before_call is not None:
+                await self._before_call()
             return await self._call(request, body, asked, min(request.total_timeout_s, left))
         finally:
             self._slots.release()
@@ -148,7 +158,9 @@ def _broken(asked: str, error: BaseException) -> Failure:
     return openai_chat.broken(asked, kind, f"{kind.replace('_', ' ')}: {type(cause).__name__}: {cause}")
 
 
-def connect(models: Models, environ: Mapping[str, str] | None = None) -> dict[str, Provider]:
+def connect(
+    models: Models, environ: Mapping[str, str] | None = None, before_call: BeforeCall | None = None
+) -> dict[str, Provider]:
     """A provider for each one in models.toml, with its key from the environment. Close them when done.
 
     Raises:
@@ -164,6 +176,8 @@ def connect(models: Models, environ: Mapping[str, str] | None = None) -> dict[st
         wanted = "; ".join(f"provider {name} wants {variable}" for name, variable in missing.items())
         raise CredentialError(f"{wanted}, and the environment does not have it: set it before starting")
     return {
-        name: HttpProvider(settings, environ.get(settings.api_key_env) if settings.api_key_env else None)
+        name: HttpProvider(
+            settings, environ.get(settings.api_key_env) if settings.api_key_env else None, before_call=before_call
+        )
         for name, settings in models.providers.items()
     }

@@ -1,8 +1,10 @@
 """Nothing happens twice: repeated jobs and idempotency keys, also across restarts of the worker."""
 
+import asyncio
 import json
 
 from processors.providers.scripted import answer
+from streams.awake import Awake, in_work
 from streams.records import Record
 
 REPEATED = "repeated"
@@ -100,3 +102,26 @@ async def test_jobs_of_every_priority_are_taken(line):
     await line.until(lambda: len(line.values("results")) == 3)
     assert {result["status"] for result in line.values("results")} == {"accepted"}
     await line.until(lambda: not line.unfinished())
+
+
+async def test_a_job_that_was_lost_before_its_call_is_left_to_its_new_owner(line):
+    """Nothing comes of it here: no call, no bug, no dead letter; whoever has the partition next answers it."""
+    awake, lost = Awake(), asyncio.Event()
+    await line.stop()
+
+    async def inference(_):
+        in_work.get().assignment.live = False
+        lost.set()
+        await awake.before_call()
+
+    line.replaced = {"inference": inference}
+    line.start()
+    line.submit("j1")
+    await lost.wait()
+    async with asyncio.timeout(10):  # a slot that were never freed would hold up the drain
+        await line.stop()
+    line.replaced = {}
+    line.start()
+    assert (await line.result("j1"))["status"] == "accepted"
+    assert len(line.provider.requests) == 1
+    assert not line.broker.records("dead-letters")

@@ -92,6 +92,24 @@ async def test_waiting_for_a_slot_ends_with_the_deadline(server, ask):
     await provider.aclose()
 
 
+async def test_what_is_asked_before_a_call_may_prevent_it(server, ask):
+    """It is asked when the call has its slot; a refusal makes no request and gives the slot back."""
+    server.canned = answer("Hi")
+    ours = iter([True, False, True])
+
+    async def before_call():
+        if not next(ours):
+            raise LookupError
+
+    provider = HttpProvider(ProviderSettings(base_url=server.base_url, max_in_flight=1), before_call=before_call)
+    assert isinstance(await provider.complete(ask()), Reply)
+    with pytest.raises(LookupError):
+        await provider.complete(ask())
+    assert isinstance(await provider.complete(ask()), Reply)
+    await provider.aclose()
+    assert len(server.seen) == 2
+
+
 async def test_a_response_beyond_all_bounds_is_dropped(server, ask, monkeypatch):
     """Memory is not at the mercy of a server."""
     monkeypatch.setattr(http, "MAX_RESPONSE_BYTES", 1000)
