@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import structlog
-from confluent_kafka import Consumer, KafkaException, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from sinks.progress import Gap, Source
@@ -91,6 +91,7 @@ class Places:
     """Makes a client for each question: an older one may be refused for ever after a broker's restart."""
     stop: threading.Event
     _places: dict[int, Place] = field(default_factory=dict)
+    _asked: dict[int, Committed] = field(default_factory=dict)
     _topic_id: str = ""
 
     # --- the group ---------------------------------------------------------------------------------------------------
@@ -157,19 +158,27 @@ class Places:
         return {p: offset for p, (place, offset) in snapshot.items() if self._places.get(p) is place}
 
     def commit(self, consumer: Consumer, offsets: Mapping[int, int]) -> None:
-        """Commit; a failure is told and not raised, because the next commit will do."""
+        """Ask for a commit; `on_commit` hears what came of it.
+
+        Never wait for it here: after a broker's restart it may need this consumer to be polled, and last for ever.
+        """
         told = {p: (offset, Note(self._topic_id).because(self._places[p].held)) for p, offset in offsets.items()}
-        if not told:
-            return
-        try:
-            answers = consumer.commit(offsets=self._offsets(told), asynchronous=False)
-            refused = next((one.error for one in answers or () if one.error is not None), None)
-        except KafkaException as error:
-            refused = error.args[0]
+        if told:
+            try:
+                self._ask(consumer, told)
+            except KafkaException as error:
+                log.warning("commit failed", group=self.group, error=error.args[0].str())
+
+    def on_commit(self, error: KafkaError | None, partitions: list[TopicPartition]) -> None:
+        """Hear of a commit; a failure is told and not raised, because the next one will do."""
+        refused = error or next((one.error for one in partitions if one.error is not None), None)
         if refused is not None:
             log.warning("commit failed", group=self.group, error=refused.str())
-        else:
-            self._remember(told)
+            return
+        for one in partitions:
+            place, asked = self._places.get(one.partition), self._asked.get(one.partition)
+            if place is not None and asked is not None and asked[0] == one.offset:
+                place.committed = asked
 
     def pause(self, consumer: Consumer, why: str) -> None:
         """Take nothing, and say why to whoever asks: with a commit that moves nothing."""
@@ -178,11 +187,9 @@ class Places:
             self._learn(consumer)
             news = {p: one for p, place in self._places.items() if (one := place.told(why)) != place.committed}
             if news:
-                consumer.commit(offsets=self._offsets(news), asynchronous=True)
+                self._ask(consumer, news)
         except KafkaException as error:  # the reason is in the log too; told again at the next try
             log.debug("could not tell the group why nothing is stored", error=error.args[0].str())
-        else:
-            self._remember(news)
 
     def resume(self, consumer: Consumer) -> None:
         """Go on, from just where each was left, with all but those that are not placed or held."""
@@ -196,13 +203,10 @@ class Places:
             else:
                 consumer.resume([TopicPartition(self.topic, partition)])
 
-    def _offsets(self, told: Mapping[int, Committed]) -> list[TopicPartition]:
-        return [TopicPartition(self.topic, p, offset, note.encode()) for p, (offset, note) in told.items()]
-
-    def _remember(self, told: Mapping[int, Committed]) -> None:
-        for partition, one in told.items():
-            if partition in self._places:
-                self._places[partition].committed = one
+    def _ask(self, consumer: Consumer, told: Mapping[int, Committed]) -> None:
+        offsets = [TopicPartition(self.topic, p, offset, note.encode()) for p, (offset, note) in told.items()]
+        self._asked.update(told)
+        consumer.commit(offsets=offsets, asynchronous=True)
 
     # --- where to begin ----------------------------------------------------------------------------------------------
 

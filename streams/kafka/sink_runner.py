@@ -41,6 +41,7 @@ LIMITS = Limits(rows=50_000, size=16 * 1024 * 1024, age_s=1.0)
 POLL_S = 0.2
 RECORDS = 500
 """Records taken at once; the consumer's queue (4 MiB, and a fetch beyond it) bounds their bytes."""
+HEAR_S = 3.0
 SETTLE_S = 2.0
 """How long a commit that failed, or an end that holds no record, may wait for the next one."""
 RETRY_S = (0.2, 0.5, 1.0, 2.0, 5.0)
@@ -114,15 +115,23 @@ class SinkRunner:
         self._places = Places(self._topic, group, self.connection.admin, self._stop)
         self._batch: Batch[Taken] = Batch(self.limits)
         self._flushed_at = self.clock()
-        consumer = self.connection.consumer(group, self.instance_id, **{"enable.partition.eof": True})
+        told = {"enable.partition.eof": True, "on_commit": self._places.on_commit}
+        consumer = self.connection.consumer(group, self.instance_id, **told)
         consumer.subscribe([self._topic], on_assign=self._places.on_assign, on_revoke=self._places.on_revoke)
         try:
             self._insist(consumer, self.prepare)
             while not self._stop.is_set():
                 self._step(consumer)
             self._flush(consumer)
+            self._hear(consumer)
         finally:
             consumer.close()
+
+    def _hear(self, consumer: Consumer) -> None:
+        """Wait for the answer to the last commit; what is delivered meanwhile is the next owner's."""
+        until = time.monotonic() + HEAR_S
+        while not self._places.settled and time.monotonic() < until:
+            consumer.poll(0.05)
 
     def _step(self, consumer: Consumer) -> None:
         self._places.place(
