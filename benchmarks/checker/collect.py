@@ -48,7 +48,8 @@ class Checker:
         left = self._rest(rest_s, alive)
         ends = self._all_ends()
         calls = self._warehouse.ask("SELECT attempt_id, provider_request_id FROM v_calls")
-        spent = self._warehouse.ask("SELECT sum(cost_usd) FROM v_calls")[0][0]
+        spent = self._warehouse.ask("SELECT job_id, sum(cost_usd) FROM v_calls GROUP BY job_id")
+        priced = (Decimal(usd or 0) for job_id, usd in spent if job_id not in ends.of_unknown_cost)
         jobs = self._warehouse.ask("SELECT job_id, status, terminal, terminal_rows FROM v_jobs")
         on_topic = traced(self._all("traces"))
         return Evidence(
@@ -63,7 +64,7 @@ class Checker:
             repeated_rows={view: self._warehouse.twice(view, key) for view, key in VIEWS.items()},
             wrong_rows=wrong_rows(on_topic, stored(self._warehouse, on_topic)),
             waiting=left,
-            unaccounted_usd=Decimal(spent or 0) - ends.cost_usd,
+            unaccounted_usd=sum(priced, Decimal(0)) - ends.cost_usd,
         )
 
     def _all_ends(self) -> Ends:

@@ -114,6 +114,8 @@ class Ends:
         """Provider calls that the ends account for."""
         self.cost_usd = Decimal(0)
         """US dollars that the ends account for."""
+        self.of_unknown_cost: set[str] = set()
+        """Jobs whose end says that it can't know what they cost: a call without an answer has no price."""
 
     def read(self) -> int:
         """Read what is there, waiting a moment at most; return how many were read since the beginning."""
@@ -137,7 +139,10 @@ class Ends:
         else:
             self.escalations[fields["job_id"]] += 1
         self.attempts += fields["attempts"]
-        self.cost_usd += Decimal(fields["cost_usd"] or 0)
+        if fields["cost_usd"] is None:
+            self.of_unknown_cost.add(fields["job_id"])
+        else:
+            self.cost_usd += Decimal(fields["cost_usd"])
         self.count += 1
 
     def close(self) -> None:
