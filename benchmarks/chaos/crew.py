@@ -23,6 +23,8 @@ class Crew:
         self._complete = False
         self.deaths: list[str] = []
         """What ended by itself: none should."""
+        self.meanwhile: Callable[[], object] = lambda: None
+        """What goes on while something is waited for."""
 
     def start(self) -> None:
         """Start all at once and wait until they are ready."""
@@ -60,7 +62,8 @@ class Crew:
                 logs = "".join(f"\n--- {one.log.name}\n{one.said()[-1500:]}" for one in self._members.values())
                 raise LabError(f"after {limit_s:g} s still not so: {what}{logs}")
             if self._complete:
-                self._site.ends.read()  # which waits a moment; the producer keeps pace with it
+                self._site.ends.read()  # which waits a moment
+                self.meanwhile()
             else:
                 time.sleep(STEP_S)
 

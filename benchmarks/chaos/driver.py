@@ -67,6 +67,12 @@ def run(stack: EmbeddedStack, plan: Plan, watcher: Watcher, name: str = "chaos")
         publishing.start()
         life.callback(publishing.close)
         injector = Injector(site, stack, crew)
+
+        def keep_busy() -> None:
+            """A process that is to die in some transactions' time needs work until then."""
+            publishing.allowed = max(publishing.allowed, site.ends.count + plan.size.window // 2)
+
+        crew.meanwhile = keep_busy
         for fault in plan.faults:
             publishing.allowed = fault.at + plan.size.window // 2
             _until_ends(site, crew, publishing, fault.at, watcher)
