@@ -14,8 +14,8 @@ FINISH_S: Final = 10.0
 """Seconds that what is in work may take to end: cut off, its calls would be paid for again by the next owner. Only the
 partitions that leave wait, and this source's next poll."""
 LOOK_S: Final = 0.02
-RELEASE_S: Final = 2.0
-"""Seconds that a release may take before the partitions go without."""
+RELEASE_S: Final = 5.0
+"""Seconds that a release, and the commit before it, may take before the partitions go without."""
 
 
 def let_go(

@@ -58,7 +58,7 @@ class KafkaSource:
         self._fence = fence
         self._assignments: dict[Key, Assignment] = {}
         self._located: set[Assignment] = set()
-        self._paused = False
+        self._paused = self._leaving = False
         self._commands: queue.SimpleQueue[Callable[[Consumer], None]] = queue.SimpleQueue()
         self._wanted = 0
         self._wake = threading.Event()
@@ -117,7 +117,7 @@ class KafkaSource:
         self._commands.put(fetch)
         self._wake.set()
         for _ in range(60):
-            if self._failure is not None or self._closed.is_set():
+            if self._failure is not None or self._closed.is_set() or self._leaving:
                 return
             with contextlib.suppress(TimeoutError):
                 done.result(0.5)
@@ -260,7 +260,10 @@ class KafkaSource:
 
     def _on_revoke(self, consumer: Consumer, partitions: list[TopicPartition]) -> None:
         """Return only after the open transaction has ended: until then the partitions are still ours to commit."""
+        # The new assignment has come with a new generation, and what is committed from here on must carry it.
+        self.metadata, self._leaving = consumer.consumer_group_metadata(), True
         self._release(partitions)
+        self._leaving = False
         with self._fence:
             self._forget(partitions)
         self._unassign(consumer, partitions)
