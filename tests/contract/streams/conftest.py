@@ -68,9 +68,9 @@ class KafkaHarness:
             publisher.publish(record.topic, record.value or b"", record.key, record.headers, lambda *_: None)
         await asyncio.to_thread(publisher.close)
 
-    async def source(self, name: str = "stage") -> Source:
-        """A member of the stage's group that takes the place of the one before it."""
-        source = KafkaSource(self.connection, name, ["in"], f"{name}.0", self.fence)
+    async def source(self, name: str = "stage", member: int = 0) -> KafkaSource:
+        """A member of the stage's group that takes the place of the one before it in its slot."""
+        source = KafkaSource(self.connection, name, ["in"], f"{name}.{member}", self.fence)
         self.opened.append(source)
         return source
 
@@ -110,5 +110,13 @@ async def broker(request: pytest.FixtureRequest) -> AsyncIterator[MemoryHarness 
         harness: MemoryHarness | KafkaHarness = MemoryHarness()
     else:
         harness = KafkaHarness(os.environ.get("TEST_BROKER") or request.getfixturevalue("stack").broker)
+    yield harness
+    await harness.close()
+
+
+@pytest.fixture
+async def kafka(stack):
+    """What only Kafka does, on a prefix of its own."""
+    harness = KafkaHarness(stack.broker)
     yield harness
     await harness.close()

@@ -2,6 +2,8 @@
 
 import asyncio
 
+import pytest
+
 from streams import pressure
 from streams.pressure import Gate
 
@@ -54,8 +56,9 @@ def passes(gate):
     return False
 
 
-def test_intake_holds_back_while_too_many_wait_and_goes_on_after(monkeypatch):
-    """As many as allowed hold nothing back, one more does, and the gate opens when they have gone."""
+@pytest.mark.parametrize("then", [10, OSError("no answer")], ids=["they have gone", "it can't be told"])
+def test_intake_holds_back_while_too_many_wait_and_goes_on_after(monkeypatch, then):
+    """As many as allowed hold nothing back, one more does; the gate opens when they have gone, or nobody can say."""
     waiting = Waiting(10)
 
     async def check(gate):
@@ -64,20 +67,7 @@ def test_intake_holds_back_while_too_many_wait_and_goes_on_after(monkeypatch):
         waiting.count = 11
         await waiting.asked_again()
         assert not passes(gate)
-        waiting.count = 10
-        await gate.passable()
-
-    watched(monkeypatch, waiting, 10, check)
-
-
-def test_what_cannot_be_asked_holds_nothing_back(monkeypatch):
-    """A broker that does not answer opens a shut gate: the stages have bounds of their own."""
-    waiting = Waiting(11)
-
-    async def check(gate):
-        await waiting.asked_again()
-        assert not passes(gate)
-        waiting.count = OSError("no answer")
+        waiting.count = then
         await gate.passable()
 
     watched(monkeypatch, waiting, 10, check)
