@@ -20,26 +20,15 @@ class Clock:
         return self.now
 
 
-def passes(awake):
-    """Whether a call may be made at once."""
-    asking = awake.before_call()
-    try:
-        asking.send(None)
-    except StopIteration:
-        return True
-    asking.close()
-    return False
-
-
-async def test_calls_are_held_for_a_while_after_a_freeze_and_at_no_other_time():
+async def test_calls_are_held_for_a_while_after_a_freeze_and_at_no_other_time(at_once):
     """A pause that no session ends by, and a clock that is set back, hold nothing up."""
     clock = Clock()
     awake = Awake(clock, hold_s=0.01)
     for gap_s in (0.0, FROZEN_S - 1, -3_600.0):
         clock.now += gap_s
-        assert passes(awake)
+        assert at_once(awake.before_call())
     clock.now += FROZEN_S
-    assert not passes(awake)
+    assert not at_once(awake.before_call())
     async with asyncio.timeout(5):
         await awake.before_call()
 

@@ -45,35 +45,24 @@ def watched(monkeypatch, waiting, at_most, check):
     asyncio.run(run())
 
 
-def passes(gate):
-    """Whether somebody gets through at once."""
-    passing = gate.passable()
-    try:
-        passing.send(None)
-    except StopIteration:
-        return True
-    passing.close()
-    return False
-
-
 @pytest.mark.parametrize("then", [10, OSError("no answer")], ids=["they have gone", "it can't be told"])
-def test_intake_holds_back_while_too_many_wait_and_goes_on_after(monkeypatch, then):
+def test_intake_holds_back_while_too_many_wait_and_goes_on_after(monkeypatch, at_once, then):
     """As many as allowed hold nothing back, one more does; the gate opens when they have gone, or nobody can say."""
     waiting = Waiting(10)
 
     async def check(gate):
         await waiting.asked_again()
-        assert passes(gate)
+        assert at_once(gate.passable())
         waiting.count = 11
         await waiting.asked_again()
-        assert not passes(gate)
+        assert not at_once(gate.passable())
         waiting.count = then
         await gate.passable()
 
     watched(monkeypatch, waiting, 10, check)
 
 
-def test_whoever_stops_does_not_wait_at_the_gate(monkeypatch):
+def test_whoever_stops_does_not_wait_at_the_gate(monkeypatch, at_once):
     """After leave_open nobody is held back, however many wait."""
     waiting = Waiting(11)
 
@@ -81,6 +70,6 @@ def test_whoever_stops_does_not_wait_at_the_gate(monkeypatch):
         await waiting.asked_again()
         gate.leave_open()
         await waiting.asked_again()
-        assert passes(gate)
+        assert at_once(gate.passable())
 
     watched(monkeypatch, waiting, 10, check)

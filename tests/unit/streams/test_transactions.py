@@ -1,6 +1,7 @@
 """What is added during a commit is committed next, whatever it is and whatever else there is."""
 
 import asyncio
+import contextlib
 
 import pytest
 
@@ -52,6 +53,18 @@ class Adding:
         await done.wait()
 
 
+@contextlib.asynccontextmanager
+async def committing(publisher):
+    """Commits go on while the block runs; it ends when all that was added in it is committed."""
+    transactions = Transactions(publisher)
+    running = asyncio.create_task(transactions.run())
+    async with asyncio.timeout(5):
+        async with asyncio.TaskGroup() as tasks:
+            yield Adding(transactions), tasks
+        await transactions.drained()
+    running.cancel()
+
+
 @pytest.mark.parametrize("later", ["note", "outcome"])
 @pytest.mark.parametrize("first", ["note", "outcome"])
 def test_what_is_added_during_a_commit_is_committed_next(first, later):
@@ -59,10 +72,7 @@ def test_what_is_added_during_a_commit_is_committed_next(first, later):
 
     async def run():
         publisher = Slow()
-        transactions = Transactions(publisher)
-        adding = Adding(transactions)
-        committing = asyncio.create_task(transactions.run())
-        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        async with committing(publisher) as (adding, tasks):
             tasks.create_task(getattr(adding, first)(0))
             assert await publisher.begun.get() == [0]
             tasks.create_task(getattr(adding, later)(1))
@@ -70,8 +80,6 @@ def test_what_is_added_during_a_commit_is_committed_next(first, later):
             publisher.go.release()
             assert await publisher.begun.get() == [1]
             publisher.go.release()
-        await transactions.drained()
-        committing.cancel()
 
     asyncio.run(run())
 
@@ -82,10 +90,7 @@ def test_what_nobody_waits_for_is_committed_with_its_group_or_after_a_moment(com
 
     async def run():
         publisher = Slow()
-        transactions = Transactions(publisher)
-        adding = Adding(transactions)
-        committing = asyncio.create_task(transactions.run())
-        async with asyncio.timeout(5), asyncio.TaskGroup() as tasks:
+        async with committing(publisher) as (adding, tasks):
             tasks.create_task(adding.outcome(0, urgent=False))
             await asyncio.sleep(0)
             await asyncio.sleep(0)
@@ -93,10 +98,9 @@ def test_what_nobody_waits_for_is_committed_with_its_group_or_after_a_moment(com
             publisher.go.release()
             publisher.go.release()
             if company == "drained":
-                await transactions.drained()
+                await adding.transactions.drained()
             elif company != "nothing":
                 await getattr(adding, company)(1)
-        committing.cancel()
         return [publisher.begun.get_nowait() for _ in range(publisher.begun.qsize())]
 
     committed = {"note": [[1], [0]], "outcome": [[0, 1]], "stranger": [[1], [0]], "drained": [[0]], "nothing": [[0]]}
