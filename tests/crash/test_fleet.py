@@ -84,7 +84,7 @@ def test_a_killed_worker_is_replaced_while_the_other_goes_on(site, fleet):
     stored = {outcome: int(count) for outcome, count in site.warehouse.ask(seen)}
     assert stored
     assert stored == {outcome: survivor[FINISHED % outcome] for outcome in stored}
-    assert shares(fleet) == [3, 3]
+    wait_for(lambda: shares(fleet) == [3, 3], "an equal share for each again", alive=(fleet,))
     assert all(in_flight == 0 for key, in_flight in survivor.items() if key.startswith("penstock_records_in_flight"))
     assert fleet.terminate(site.settings.drain_s + 15) == 0
     assert len(lines(fleet, "stopped")) == 2
