@@ -16,6 +16,11 @@ from sinks.errors import BrokenArray
 MAGIC = b"Obj\x01"
 END = 0
 MAX_VARINT = 10  # bytes of a 64-bit number at seven bits a byte
+LARGE = 64 * 1024
+"""Bytes from which on a run of values is passed on as it lies; below, to copy it costs less than to send it alone."""
+
+Body = tuple[bytes | memoryview, ...]
+"""Bytes in pieces, to be sent one after the other: joined, they would be copied once more."""
 
 
 class Block(NamedTuple):
@@ -25,8 +30,10 @@ class Block(NamedTuple):
     values: memoryview
 
 
-def container(schema_json: str, arrays: Sequence[bytes]) -> bytes:
+def container(schema_json: str, arrays: Sequence[bytes]) -> Body:
     """One Avro container (codec null) of the rows of all arrays, in their order; the same input gives the same bytes.
+
+    Its pieces are parts of the arrays, which must not change as long as it is in use.
 
     Args:
         schema_json: the row's schema, under which every array was written.
@@ -35,9 +42,8 @@ def container(schema_json: str, arrays: Sequence[bytes]) -> bytes:
     Raises:
         BrokenArray: a body is no such array; the message names its position.
     """
-    sync = hashlib.sha256(schema_json.encode()).digest()[
-        :16
-    ]  # readers compare it; hashing the rows would cost more than all the rest
+    # Readers compare it; hashing the rows would cost more than all the rest.
+    sync = hashlib.sha256(schema_json.encode()).digest()[:16]
     parts: list[bytes | memoryview] = [_header(schema_json, sync)]
     for position, array in enumerate(arrays):
         try:
@@ -45,7 +51,19 @@ def container(schema_json: str, arrays: Sequence[bytes]) -> bytes:
                 parts += (write_long(block.rows), write_long(len(block.values)), block.values, sync)
         except BrokenArray as error:
             raise BrokenArray(f"array {position} of {len(arrays)}: {error}") from error
-    return b"".join(parts)
+    return tuple(_pieces(parts))
+
+
+def _pieces(parts: Sequence[bytes | memoryview]) -> Iterator[bytes | memoryview]:
+    small: list[bytes | memoryview] = []
+    for part in parts:
+        if len(part) < LARGE:
+            small.append(part)
+            continue
+        yield b"".join(small)
+        yield part
+        small = []
+    yield b"".join(small)
 
 
 def count_rows(array: bytes) -> int:

@@ -4,7 +4,7 @@ import json
 import logging
 import re
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
@@ -16,6 +16,7 @@ from clickhouse_connect.driver.httputil import get_pool_manager
 
 from schemas.trace import TABLES
 from sinks import progress
+from sinks.avro_body import Body
 from sinks.errors import QueryFailed, Refusal, RowsRefused, SinkError, WarehouseAway, of_command, of_insert, of_query
 from sinks.progress import Gap, Position, Source
 from sinks.warehouse import Parameters, Rows
@@ -80,14 +81,17 @@ class ClickHouse:
         host, port, secure = self._address
         return f"ClickHouse('{'https' if secure else 'http'}://{host}:{port}', database={self.database!r})"
 
-    def insert(self, table: str, body: bytes, rows: int) -> None:
+    def insert(self, table: str, body: Body, rows: int) -> None:
         """Store the rows of an Avro container body (see `sinks.port.Sink.insert`)."""
         if table not in EVENT_TABLES:
             raise RowsRefused(f"{table!r} is no table of events; they are {', '.join(sorted(EVENT_TABLES))}")
         with self._errors(of_insert) as client:
-            # As a view: the driver would put the statement before bytes, and so copy all of them.
-            view = cast("bytes", memoryview(body))
-            summary = client.raw_insert(table, insert_block=view, fmt="Avro", settings=INSERT_SETTINGS)
+            # With its length told, what can be iterated is sent piece by piece; without, in chunks of HTTP's own.
+            length = {"Content-Length": str(sum(map(len, body)))}
+            pieces = cast("Generator[bytes]", body)
+            summary = client.raw_insert(
+                table, insert_block=pieces, fmt="Avro", settings=INSERT_SETTINGS, transport_settings=length
+            )
         stored = summary.summary.get("written_rows")  # a proxy may have swallowed the header
         if stored is not None and int(stored) < rows:
             raise RowsRefused(f"{table}: ClickHouse read {stored} rows where the body says {rows}")

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from schemas.avro import decode_rows, newest_json
 from schemas.trace import TABLES
-from sinks.avro_body import MAGIC, read_long, write_long
+from sinks.avro_body import MAGIC, Body, read_long, write_long
 from sinks.errors import BrokenArray, RowsRefused, WarehouseAway
 from sinks.progress import Gap, Position, Source
 
@@ -31,13 +31,13 @@ class MemorySink:
         """The rows of a table, in the order in which they first came."""
         return list(self._rows[table].values())
 
-    def insert(self, table: str, body: bytes, rows: int) -> None:
+    def insert(self, table: str, body: Body, rows: int) -> None:
         """Store the rows of an Avro container body (see `sinks.port.Sink.insert`)."""
         self.ping()
         if table not in MODELS:
             raise RowsRefused(f"{table!r} is no table of events; they are {', '.join(sorted(MODELS))}")
         try:
-            found = _decode(MODELS[table], body)
+            found = _decode(MODELS[table], b"".join(body))
         except (BrokenArray, ValueError, LookupError, EOFError, TypeError) as error:
             raise RowsRefused(f"the body is no readable Avro: {error}") from error
         if len(found) < rows:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
+from sinks.avro_body import Body
 from sinks.progress import Gap, Position, Source
 
 
@@ -13,7 +14,7 @@ class Sink(Protocol):
     subclass `WarehouseUnfit` means the same, and that a person must be told.
     """
 
-    def insert(self, table: str, body: bytes, rows: int) -> None:
+    def insert(self, table: str, body: Body, rows: int) -> None:
         """Store the rows of an Avro container body; they are stored when it returns.
 
         Rows that are stored already (equal event_id and time) do not double. When it raises, some rows of the body

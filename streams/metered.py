@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from sinks.avro_body import Body
 from sinks.port import Sink
 from sinks.progress import Gap, Position, Source
 from streams import metrics
@@ -38,7 +39,7 @@ class MeteredSink:
 
     sink: Sink
 
-    def insert(self, table: str, body: bytes, rows: int) -> None:  # noqa: D102 -- the port says it
+    def insert(self, table: str, body: Body, rows: int) -> None:  # noqa: D102 -- the port says it
         started = time.perf_counter()
         self.sink.insert(table, body, rows)
         metrics.stored(table, rows, time.perf_counter() - started)

@@ -37,7 +37,7 @@ from streams.topics import TRACES
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
-LIMITS = Limits(rows=50_000, size=16 * 1024 * 1024, age_s=1.0)
+LIMITS = Limits(rows=50_000, size=48 * 1024 * 1024, age_s=1.0)
 POLL_S = 0.2
 RECORDS = 500
 """Records taken at once; the consumer's queue (4 MiB, and a fetch beyond it) bounds their bytes."""
@@ -115,7 +115,7 @@ class SinkRunner:
         self._places = Places(self._topic, group, self.connection.admin, self._stop)
         self._batch: Batch[Taken] = Batch(self.limits)
         self._flushed_at = self.clock()
-        told = {"enable.partition.eof": True, "on_commit": self._places.on_commit}
+        told = {"enable.partition.eof": True, "on_commit": self._places.on_commit, "fetch.queue.backoff.ms": 20}
         consumer = self.connection.consumer(group, self.instance_id, **told)
         consumer.subscribe([self._topic], on_assign=self._places.on_assign, on_revoke=self._places.on_revoke)
         try:

@@ -88,7 +88,7 @@ def test_a_broken_body_is_refused_whole(case, make, how):
     rows = [make.Story().stage("intake"), make.Story("job-2").stage("intake")]
     body = make.body_of(rows)
     with pytest.raises(RowsRefused):
-        case.sink.insert("stage_events", broken_bodies(body)[how], 2)
+        case.sink.insert("stage_events", (broken_bodies(b"".join(body))[how],), 2)
     assert case.rows("stage_events") == []
     case.sink.insert("stage_events", body, 2)
     assert len(case.rows("stage_events")) == 2

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sinks.avro_body import blocks, container, count_rows, read_long, write_long
+from sinks.avro_body import LARGE, blocks, container, count_rows, read_long, write_long
 from sinks.errors import BrokenArray
 
 SCHEMA = {
@@ -60,8 +60,18 @@ def read(body):
 @given(st.lists(rows_of_one_array, max_size=6))
 def test_no_row_is_lost_doubled_or_moved(arrays):
     """An independent reader finds in the body exactly the rows of all arrays, in order."""
-    body = container(SCHEMA_JSON, [encode(rows) for rows in arrays])
+    body = b"".join(container(SCHEMA_JSON, [encode(rows) for rows in arrays]))
     assert read(body) == [row for rows in arrays for row in rows]
+
+
+def test_large_runs_of_values_are_not_copied():
+    """What is large is passed on as a view of its array, among small pieces; joined, all rows are there in order."""
+    texts = ["first", "x" * LARGE, "between", "y" * LARGE, "last"]
+    rows = [{"id": number, "text": text, "maybe": None, "tags": {}} for number, text in enumerate(texts)]
+    arrays = [encode([row]) for row in rows]
+    body = container(SCHEMA_JSON, arrays)
+    assert [piece.obj for piece in body if isinstance(piece, memoryview)] == [arrays[1], arrays[3]]
+    assert read(b"".join(body)) == rows
 
 
 @given(st.lists(st.lists(rows_of_one_array.filter(bool), max_size=4), max_size=4))
@@ -69,7 +79,7 @@ def test_arrays_of_sized_blocks_are_joined_too(arrays):
     """Arrays whose blocks state their sizes, as other Avro writers make them, keep every row."""
     encoded = [encode_in_sized_blocks(groups) for groups in arrays]
     expected = [row for groups in arrays for rows in groups for row in rows]
-    assert read(container(SCHEMA_JSON, encoded)) == expected
+    assert read(b"".join(container(SCHEMA_JSON, encoded))) == expected
     assert sum(count_rows(array) for array in encoded) == len(expected)
 
 

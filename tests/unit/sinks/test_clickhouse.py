@@ -24,7 +24,7 @@ def test_making_one_needs_no_server(nobody):
     with pytest.raises(WarehouseAway):
         sink.ping()
     with pytest.raises(WarehouseAway):
-        sink.insert("jobs", b"", 0)
+        sink.insert("jobs", (), 0)
     sink.close()
     with pytest.raises(WarehouseAway, match="was closed"):
         sink.ping()
@@ -64,7 +64,7 @@ def test_a_tactless_server_can_not_leak_the_password():
         serving.start()
         sink = ClickHouse(f"http://127.0.0.1:{server.server_port}", "writer", SECRET)
         with pytest.raises(WarehouseUnfit, match=r"the password \*\*\* is wrong") as caught:
-            sink.insert("jobs", b"", 0)
+            sink.insert("jobs", (), 0)
         sink.close()
         server.shutdown()
         serving.join()
@@ -95,4 +95,4 @@ def test_what_is_no_database_name_is_refused(database):
 def test_rows_for_an_unknown_table_are_refused_unsent(nobody):
     """A table's name comes from a record's header, so only known ones reach a statement."""
     with pytest.raises(RowsRefused, match="is no table of events"):
-        ClickHouse(nobody).insert("jobs; DROP TABLE jobs", b"", 1)
+        ClickHouse(nobody).insert("jobs; DROP TABLE jobs", (), 1)

@@ -24,7 +24,7 @@ class Picky(MemorySink):
 
     def insert(self, table, body, rows):
         self.inserts += 1
-        if POISON.encode() in body:
+        if POISON.encode() in b"".join(body):
             raise RowsRefused("a row is poisoned")
         super().insert(table, body, rows)
 
@@ -128,7 +128,7 @@ class Narrow(MemorySink):
     """Takes small bodies only, as a proxy may."""
 
     def insert(self, table, body, rows):
-        if len(body) > 4_000:
+        if sum(map(len, body)) > 4_000:
             raise RowsRefused("too large")
         super().insert(table, body, rows)
 
