@@ -1,10 +1,12 @@
 """Follows control and registry: read to their end before the first job, then for ever (EXACTLY_ONCE.md 2.5)."""
 
 import threading
+import time
 from collections.abc import Callable
+from typing import Any
 
 import structlog
-from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaException, TopicPartition
+from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicPartition
 
 from schemas.avro import Codec, Unreadable
 from schemas.control import Bundle, Control
@@ -15,6 +17,9 @@ from streams.topics import CONTROL, REGISTRY
 log = structlog.get_logger(__name__)
 
 START_TIMEOUT_S = 30.0
+CLIENT_S = 8.0
+"""Seconds that one client has to reach the end: it takes less than one, but for a broker that has just come back."""
+AGAIN_S = 0.2
 
 
 class Follower:
@@ -31,7 +36,6 @@ class Follower:
         self._bundle = Codec("Bundle", Bundle)
         self._on_control = on_control
         self._on_bundle = on_bundle
-        self._ends: dict[str, int] = {}
         self._at_end = threading.Event()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
@@ -60,44 +64,37 @@ class Follower:
         self._thread.join(5)
 
     def _run(self) -> None:
+        while not self._closed.is_set() and not self._at_end.is_set():
+            try:
+                self._follow()
+            except KafkaException as error:
+                log.warning("control can't be followed", error=error.args[0].str())
+                self._closed.wait(AGAIN_S)
+
+    def _follow(self) -> None:
+        """Read from the beginning, then for ever; give up if the end is not reached in time: then a new client tries.
+
+        One was seen that said for half a minute that a topic of a healthy broker had no partitions.
+        """
         names = [self._connection.topic(topic.name) for topic in (REGISTRY, CONTROL)]
-        consumer = self._connection.consumer(
-            f"{self._connection.prefix}{self._connection.application}.control",
-            **{"isolation.level": "read_uncommitted"},
-        )
+        # The last record may be a transaction's end, which no reader is given: only the client knows where a log ends.
+        told: dict[str, Any] = {"enable.partition.eof": True}
+        consumer = self._connection.consumer(f"{self._connection.prefix}{self._connection.application}.control", **told)
+        missing, give_up = set(names), time.monotonic() + CLIENT_S
         try:
-            self._ends = {name: self._end(consumer, name) for name in names}
             consumer.assign([TopicPartition(name, 0, OFFSET_BEGINNING) for name in names])
-            self._follow(consumer)
-        except KafkaException:
-            log.exception("control can't be followed")
+            while not self._closed.is_set() and (not missing or time.monotonic() < give_up):
+                if (message := consumer.poll(0.1)) is None:
+                    continue
+                error, name = message.error(), message.topic() or ""
+                if error is None:
+                    self._fold(name, message.offset() or 0, message.value())
+                elif error.code() == KafkaError._PARTITION_EOF:  # noqa: SLF001 -- librdkafka's own name
+                    missing.discard(name)
+                    if not missing:
+                        self._at_end.set()
         finally:
             consumer.close()
-
-    def _end(self, consumer: Consumer, name: str) -> int:
-        """Where the log ends now, asked until its leader answers: right after creation there is none yet."""
-        while True:
-            try:
-                return int(consumer.get_watermark_offsets(TopicPartition(name, 0), 10)[1])
-            except KafkaException:
-                if self._closed.wait(0.1):
-                    raise
-
-    def _follow(self, consumer: Consumer) -> None:
-        self._check_end(consumer)
-        while not self._closed.is_set():
-            message = consumer.poll(0.1)
-            if message is not None and message.error() is None:
-                self._fold(message.topic() or "", message.offset() or 0, message.value())
-            if not self._at_end.is_set():
-                self._check_end(consumer)
-
-    def _check_end(self, consumer: Consumer) -> None:
-        """At the end when both positions have reached the ends taken at start."""
-        partitions = [TopicPartition(name, 0) for name in self._ends]
-        reached = {place.topic: place.offset for place in consumer.position(partitions)}
-        if all(end == 0 or reached.get(name, -1) >= end for name, end in self._ends.items()):
-            self._at_end.set()
 
     def _fold(self, topic: str, offset: int, value: bytes | None) -> None:
         if value is None:
