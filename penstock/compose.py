@@ -2,17 +2,13 @@
 
 import contextlib
 import subprocess
-from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 
-from penstock.lines import connection
 from penstock.settings import Settings
 from processors.bundle import read_bundle
 from processors.models import Models, load_models
 from processors.workflow import compile_workflow
-from schemas.control import Bundle, Control, ControlKind, SwitchKind
-from streams.kafka.operate import publish_bundle, publish_control
+from schemas.control import Bundle
 
 
 def models(settings: Settings) -> Models:
@@ -54,29 +50,3 @@ def _git_commit(project: Path) -> str | None:
         )
         return asked.stdout.strip()
     return None
-
-
-def publish_workflows(settings: Settings, who: str, why: str, unless: Callable[[str], bool]) -> list[Bundle]:
-    """Put the project's workflows on the registry and activate them, but those that `unless` names; returns these.
-
-    Raises:
-        WorkflowError: one of them does not compile.
-        BrokerAway: the broker did not acknowledge it.
-    """
-    link, published = connection(settings), []
-    for bundle in bundles(settings):
-        if unless(bundle.workflow):
-            continue
-        publish_bundle(link, bundle)
-        switch = Control(
-            kind=ControlKind.ACTIVATE,
-            target=SwitchKind.WORKFLOW,
-            name=bundle.workflow,
-            version=bundle.version,
-            who=who,
-            why=why,
-            at=datetime.now(UTC),
-        )
-        publish_control(link, switch)
-        published.append(bundle)
-    return published

@@ -13,9 +13,10 @@ import structlog
 import uvloop
 
 from penstock import memory, wanted
-from penstock.compose import models, publish_workflows
+from penstock.compose import models
 from penstock.lines import connection, warehouse
 from penstock.logs import name_process
+from penstock.releases import activate_missing
 from penstock.settings import Settings
 from penstock.vitals import Vitals
 from processors.catalog import Catalog
@@ -25,6 +26,7 @@ from processors.inference import Inference
 from processors.intake import Intake
 from processors.providers.http import connect
 from processors.providers.port import Provider
+from processors.releases import Act
 from processors.reviewing import Reviewing
 from processors.routing import Routing
 from processors.validation import Validation
@@ -116,8 +118,8 @@ class Process:
             slot.close()
 
     def _activate_missing(self) -> None:
-        active = self._history.state.active
-        publish_workflows(self.settings, getpass.getuser(), "no version was active", unless=lambda name: name in active)
+        act = Act(getpass.getuser(), "no version was active", utc_now())
+        activate_missing(self.settings, act, has_version=lambda name: name in self._history.state.active)
 
     async def _run_parts(
         self, slot: Slot, sink: SinkRunner | None, providers: dict[str, Provider], on_ready: Callable[[], None]

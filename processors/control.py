@@ -9,10 +9,15 @@ from schemas.control import Control, ControlKind, SwitchKind
 
 @dataclass(frozen=True, slots=True)
 class ControlState:
-    """What the operators have switched, up to and including the control record numbered `version` (-1: none yet)."""
+    """What the operators have switched, up to and including the control record numbered `version` (-1: none yet).
+
+    By workflow: the version in `active`, the record that put it in force in `activations`, who froze it in `freezes`.
+    """
 
     version: int = -1
     active: Mapping[str, str] = field(default_factory=dict)
+    activations: Mapping[str, Control] = field(default_factory=dict)
+    freezes: Mapping[str, Control] = field(default_factory=dict)
     kills: frozenset[tuple[SwitchKind, str]] = frozenset()
 
     def killed(self, kind: SwitchKind, name: str) -> bool:
@@ -24,11 +29,18 @@ class ControlState:
         switch = (control.target, control.name)
         match control.kind:
             case ControlKind.ACTIVATE:
-                return replace(self, version=version, active={**self.active, control.name: control.version})
+                active = {**self.active, control.name: control.version}
+                activations = {**self.activations, control.name: control}
+                return replace(self, version=version, active=active, activations=activations)
             case ControlKind.KILL:
                 return replace(self, version=version, kills=self.kills | {switch})
             case ControlKind.UNKILL:
                 return replace(self, version=version, kills=self.kills - {switch})
+            case ControlKind.FREEZE:
+                return replace(self, version=version, freezes={**self.freezes, control.name: control})
+            case ControlKind.UNFREEZE:
+                freezes = {name: freeze for name, freeze in self.freezes.items() if name != control.name}
+                return replace(self, version=version, freezes=freezes)
             case ControlKind.UNKNOWN:
                 return replace(self, version=version)
 

@@ -35,13 +35,25 @@ def lint(folder: Path, models: Models, today: date | None = None) -> tuple[Probl
     found = list(problems)
     if SETTINGS in files:
         bundle = Bundle.model_construct(workflow=folder.resolve().name, files=files)
-        workflow, more = examine(bundle)
-        found += more
+        found += lint_bundle(bundle, models, today)
+        workflow, _ = examine(bundle)
         if workflow is not None:
-            found += _ladder_problems(workflow, models, files[SETTINGS])
-            found += _prompt_problems(workflow, files)
-            found += _calibration_problems(workflow, today)
             found += _case_problems(folder / CASES, workflow)
+    return _errors_first(found)
+
+
+def lint_bundle(bundle: Bundle, models: Models, today: date | None = None) -> tuple[Problem, ...]:
+    """What is wrong with a bundle, wherever it comes from; the same arguments otherwise."""
+    workflow, problems = examine(bundle)
+    found = list(problems)
+    if workflow is not None:
+        found += _ladder_problems(workflow, models, bundle.files[SETTINGS])
+        found += _prompt_problems(workflow, bundle.files)
+        found += _calibration_problems(workflow, today)
+    return _errors_first(found)
+
+
+def _errors_first(found: list[Problem]) -> tuple[Problem, ...]:
     return tuple(sorted(found, key=lambda problem: problem.level is Level.WARNING))
 
 

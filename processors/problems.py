@@ -3,6 +3,7 @@
 ProcessorsError
 ├── ModelsError       models.toml can't be used
 ├── WorkflowError     a workflow's bundle does not compile
+├── ReleaseRefused    a version does not come into force (processors.releases)
 └── CredentialError   a provider's key is not in the environment
 """
 

@@ -3,15 +3,17 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from processors.catalog import Catalog
 from processors.checks import strict_json
 from processors.checks.strict_json import Parsed
-from processors.control import ReadControl
+from processors.control import ControlState, ReadControl
 from processors.outcome import Climb, Escalate, Facts, Outcome, Pass, Retry
 from processors.policy.ladder import open_above
 from processors.workflow import Workflow
 from schemas.base import JsonText, json_text
+from schemas.control import SwitchKind
 from schemas.envelope import Envelope
 from schemas.stages import Answer, Finding, Validated, Verdict
 
@@ -33,12 +35,13 @@ class Validation:
         workflow = self.catalog.find(head)
         if isinstance(workflow, Retry):
             return workflow
-        output, findings = self._checked(answer.completion.text, workflow)
+        control = self.control()
+        output, findings = self._checked(answer.completion.text, workflow, control)
         facts = Facts(findings=findings)
         amiss = [finding for finding in findings if finding.verdict is not Verdict.ALLOW]
         if output is None or amiss:
             reason = "; ".join(f"check {finding.check}: {finding.verdict}: {finding.evidence}" for finding in amiss)
-            if open_above(workflow, self.catalog.models, self.control(), head.rung):
+            if open_above(workflow, self.catalog.models, control, head.rung):
                 return Climb(reason, facts)
             return Escalate(f"{reason}, and no higher rung stands open", output, facts=facts)
         validated = Validated.made(
@@ -50,22 +53,26 @@ class Validation:
         )
         return Pass(validated, facts)
 
-    def _checked(self, text: str, workflow: Workflow) -> tuple[JsonText | None, tuple[Finding, ...]]:
+    def _checked(
+        self, text: str, workflow: Workflow, control: ControlState
+    ) -> tuple[JsonText | None, tuple[Finding, ...]]:
         """The output as JSON text, if the answer can be read, and what the checks found."""
-        schema = workflow.output_schema
+        run, schema = partial(self._run, control), workflow.output_schema
         if schema is None:
-            filled = self._run(STRUCTURE, strict_json.VERSION, lambda: "" if text.strip() else "the answer is empty")
+            filled = run(STRUCTURE, strict_json.VERSION, lambda: "" if text.strip() else "the answer is empty")
             return (json_text(text) if filled.verdict is Verdict.ALLOW else None), (filled,)
         read: list[Parsed] = []
-        structure = self._run(STRUCTURE, strict_json.VERSION, lambda: _unreadable(text, read))
+        structure = run(STRUCTURE, strict_json.VERSION, lambda: _unreadable(text, read))
         if not read:
             return None, (structure,)
         parsed = read[0]
-        conforms = self._run(SCHEMA, workflow.version, lambda: "; ".join(schema.violations(parsed.value)))
+        conforms = run(SCHEMA, workflow.version, lambda: "; ".join(schema.violations(parsed.value)))
         return parsed.text, (structure, conforms)
 
-    def _run(self, check: str, version: str, object_to: Callable[[], str]) -> Finding:
+    def _run(self, control: ControlState, check: str, version: str, object_to: Callable[[], str]) -> Finding:
         """A check's finding from what it objects to; one that breaks has no verdict, which is not the same as allow."""
+        if control.killed(SwitchKind.CHECK, check):
+            return Finding.made(check=check, version=version, verdict=Verdict.UNKNOWN, evidence="it is killed", ms=0.0)
         begun = self.timer()
         try:
             evidence = object_to()

@@ -14,6 +14,8 @@ class ControlKind(StrEnum):
     ACTIVATE = "activate"
     KILL = "kill"
     UNKILL = "unkill"
+    FREEZE = "freeze"
+    UNFREEZE = "unfreeze"
 
 
 class SwitchKind(StrEnum):
@@ -24,10 +26,24 @@ class SwitchKind(StrEnum):
     PROVIDER = "provider"
     WORKFLOW = "workflow"
     TENANT = "tenant"
+    TOOL = "tool"
+    CHECK = "check"
+
+
+_SWITCHES = {
+    ControlKind.ACTIVATE: "active",
+    ControlKind.FREEZE: "freeze",
+    ControlKind.UNFREEZE: "freeze",
+}
 
 
 class Control(Record):
-    """One switch thrown: what, by whom, when and why. `version` names the bundle of an activation."""
+    """One switch thrown: what, by whom, when and why.
+
+    Of an activation, `version` names the bundle, `commit` is the git commit that it was published from, and `good` are
+    the versions that were in force before and not rolled back from, the last one first: the topic is compacted, so the
+    newest record must know where a rollback leads.
+    """
 
     kind: ControlKind
     target: SwitchKind
@@ -36,11 +52,14 @@ class Control(Record):
     who: str
     why: str
     at: datetime
+    commit: str = ""
+    good: tuple[str, ...] = ()
 
     @property
     def key(self) -> str:
         """The switch that this record sets: the newest record of a key is its state."""
-        return f"active/{self.name}" if self.kind is ControlKind.ACTIVATE else f"kill/{self.target}/{self.name}"
+        switch = _SWITCHES.get(self.kind)
+        return f"{switch}/{self.name}" if switch else f"kill/{self.target}/{self.name}"
 
 
 class Bundle(Record):

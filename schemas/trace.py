@@ -173,6 +173,7 @@ class ControlEvent(Record):
     version: str
     who: str
     why: str
+    git_commit: str = ""
 
 
 class DeadLetterEvent(Record):

@@ -22,11 +22,12 @@ class Shelf(Protocol):
 
 @dataclass
 class ControlHistory:
-    """Folds control records and bundles in the order in which they arrive."""
+    """Folds control records and bundles in the order in which they arrive; with `logs`, says so."""
 
     shelf: Shelf
     state: ControlState = field(default_factory=ControlState)
     heard: Callable[[int, Control], None] | None = None
+    logs: bool = True
     _bundles: set[str] = field(default_factory=set)
     _held: list[tuple[int, Control]] = field(default_factory=list)
 
@@ -46,14 +47,18 @@ class ControlHistory:
         if control.kind is ControlKind.ACTIVATE:
             self._held = [held for held in self._held if held[1].key != control.key]
             if _key(control) not in self._bundles:
-                log.info("activation waits for its bundle", workflow=control.name, version=control.version)
+                self._log("activation waits for its bundle", workflow=control.name, version=control.version)
                 self._held.append((version, control))
                 return
         self._apply(version, control)
 
     def _apply(self, version: int, control: Control) -> None:
         self.state = self.state.after(control, max(version, self.state.version))
-        log.info("control", kind=control.kind, target=control.target, name=control.name, control_version=version)
+        self._log("control", kind=control.kind, target=control.target, name=control.name, control_version=version)
+
+    def _log(self, event: str, **more: object) -> None:
+        if self.logs:
+            log.info(event, **more)
 
 
 def _key(control: Control) -> str:

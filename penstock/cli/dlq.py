@@ -210,7 +210,9 @@ def _do(
         account = _act(choice, box, make, lambda _: None, float("inf"))
     else:
         topics.ensure(choice.session.settings, connection)
-        with Desk(connection) as desk:  # before the actions are read: nobody else can add to them from here on
+        with Desk(
+            connection, "dlq", "penstock dlq list"
+        ) as desk:  # before the actions are read: nobody else can add to them from here on
             account = _act(choice, box, make, desk.commit, rate)
     _report(account, dry_run=dry_run, as_json=as_json)
 

@@ -25,8 +25,14 @@ COMMANDS: Final = {
     "state": ("state", "See what ordered stages remember, and mend it."),
     "lint": ("workflows", "Check workflow folders."),
     "calibrate": ("workflows", "Fit a workflow's confidence to labelled cases."),
-    "publish": ("switches", "Publish the project's workflows and put them in force."),
-    "kill": ("switches", "Stop a model, a provider, a workflow or a tenant."),
+    "publish": ("releases", "Put the project's workflows on the registry."),
+    "versions": ("releases", "Show a workflow's versions, and which is in force."),
+    "diff": ("releases", "Show what differs between two versions."),
+    "activate": ("releases", "Put a published version in force."),
+    "rollback": ("releases", "Go back to the last known good version."),
+    "freeze": ("releases", "Forbid new versions of a workflow."),
+    "unfreeze": ("releases", "Allow them again."),
+    "kill": ("switches", "Stop a model, a provider, a workflow, a tenant or a check."),
     "unkill": ("switches", "Let it run again."),
 }
 """Each command's module and what the overview says of it, in the order of the overview."""

@@ -1,4 +1,4 @@
-"""kill, unkill, publish: what an operator switches. Each is one record of the control history."""
+"""kill, unkill: what an operator stops. Each is one record of the control history."""
 
 import getpass
 from datetime import UTC, datetime
@@ -22,6 +22,7 @@ class Kind(StrEnum):
     PROVIDER = SwitchKind.PROVIDER.value
     WORKFLOW = SwitchKind.WORKFLOW.value
     TENANT = SwitchKind.TENANT.value
+    CHECK = SwitchKind.CHECK.value
 
 
 What = Annotated[Kind, typer.Argument(help="What to stop.")]
@@ -34,7 +35,6 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(kill)
     app.command()(unkill)
-    app.command()(publish)
 
 
 def kill(
@@ -87,31 +87,3 @@ def _switch(session: Session, kind: ControlKind, target: Kind, name: str, why: s
         return
     done = "stopped" if kind is ControlKind.KILL else "free again"
     say(f"{target.value} {name} is {done} (control version {version}, by {control.who}: {why})")
-
-
-def publish(
-    context: typer.Context,
-    *,
-    name: Annotated[str | None, typer.Argument(help="One workflow; by default all of the project.")] = None,
-    why: Annotated[str, typer.Option("--why", help="The reason, for the record.")] = "published from the project",
-    as_json: AsJson = False,
-) -> None:
-    """Publish the project's workflows as they are now and activate them; running workers take them up at once.
-
-    Jobs that have started keep the version they started with.
-    """
-    session = session_of(context)
-    known = [folder.name for folder in compose.workflow_folders(session.settings)]
-    if name is not None and name not in known:
-        raise typer.BadParameter(f"{name!r} is no workflow of this project; there are {', '.join(known) or 'none'}")
-    wanted.ensure(session.settings, session.connection())
-    published = compose.publish_workflows(
-        session.settings, getpass.getuser(), why, unless=lambda workflow: name not in {None, workflow}
-    )
-    if as_json:
-        print_json({"published": [{"workflow": one.workflow, "version": one.version} for one in published]})
-        return
-    for one in published:
-        say(f"{one.workflow}@{one.version} is active ({len(one.files)} files)")
-    if not published:
-        say("this project has no workflows: each is a folder under workflows/ with a workflow.toml")

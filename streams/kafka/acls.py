@@ -17,6 +17,7 @@ from streams.groups import DELAYS, GROUPS, SINK
 from streams.kafka.connection import Connection
 from streams.kafka.facts import CLOCK
 from streams.kafka.states import CHANGELOGS
+from streams.kafka.switchboard import NAME as SWITCHBOARD
 from streams.pipeline import REVIEWS, STAGES
 from streams.topics import (
     CONTROL,
@@ -180,6 +181,7 @@ def operator(connection: Connection) -> tuple[Grant, ...]:
     wishes.topics([CLOCK.name], "Write", "Create", *look)
     wishes.topics([*PRODUCERS, *FLOW, TRACES.name, DEAD_LETTERS.name, DEAD_LETTER_ACTIONS.name], "Write")
     wishes.transactions("dlq", prefixed=False)
+    wishes.transactions(SWITCHBOARD, prefixed=False)
     wishes.groups((*(group.name for group in GROUPS), "reader", "control", "dlq"), "Describe")
     wishes.raw("topic", "__transaction_state", *look)
     wishes.raw("cluster", CLUSTER, *look)

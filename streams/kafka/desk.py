@@ -1,4 +1,4 @@
-"""Where dead letters are acted on: transactions that only one can make at a time."""
+"""Where a person acts on what only one may change at a time: transactions that shut out whoever came before."""
 
 import time
 from collections.abc import Sequence
@@ -18,15 +18,17 @@ TRIES: Final = 5
 
 
 class Desk:
-    """Where letters are acted on: whoever opens it last is the only one, so that no letter is redriven by two at once.
+    """One thing that is acted on, such as dead letters: whoever opens its desk last is the only one who can.
 
-    Read the actions after it was opened: then nothing can be done about a letter that is not known here.
+    Read what you decide upon after it was opened: then nothing can be done that is not known here.
     """
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, name: str, look: str) -> None:
+        """`name` is the transactional id's, `look` the command that shows what was done."""
         self._connection = connection
+        self._look = look
         self._admin = connection.admin()
-        self._producer: Producer = connection.transactional_producer(connection.group("dlq"))
+        self._producer: Producer = connection.transactional_producer(connection.group(name))
 
     def __enter__(self) -> Self:
         """Take the desk, and end what somebody before left open.
@@ -41,7 +43,7 @@ class Desk:
             except KafkaException as failure:
                 error = failure.args[0]
                 if not error.retriable() or time.monotonic() > give_up:
-                    raise BrokerAway(f"dead letters can't be acted on now: {error.str()}") from failure
+                    raise BrokerAway(f"nothing can be acted on now: {error.str()}") from failure
             else:
                 return self
 
@@ -49,6 +51,10 @@ class Desk:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """Let go; what was not committed is nothing."""
+        self.close()
+
+    def close(self) -> None:
+        """The same, without a block."""
         self._producer.purge()
 
     def commit(self, records: Sequence[Record]) -> None:
@@ -87,15 +93,15 @@ class Desk:
                     raise
                 if time.monotonic() > give_up:
                     said = f"the broker did not say whether it committed: {failure.args[0].str()}"
-                    raise BrokerAway(f"{said}; `penstock dlq list` tells, once it answers") from failure
+                    raise BrokerAway(f"{said}; `{self._look}` tells, once it answers") from failure
 
     def _give_back(self, failure: KafkaException, records: Sequence[Record]) -> None:
         """Abort, so that it can be tried again; what is no use to try again is raised."""
         error = failure.args[0]
         if error.fatal():
             raise SlotTaken(
-                f"somebody else has begun to act on dead letters, or the broker was away too long ({error.str()}). "
-                "What was done before stands; see it with `penstock dlq list`, then repeat"
+                f"somebody else has begun to act on the same, or the broker was away too long ({error.str()}). Nothing "
+                f"of this was done, what was done before stands; see it with `{self._look}`, then repeat"
             ) from failure
         try:
             self._producer.abort_transaction(TIMEOUT_S)

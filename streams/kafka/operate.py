@@ -1,12 +1,15 @@
-"""Writing control and registry: idempotent, never in a transaction, acknowledged before it counts."""
+"""Kill switches: written by whoever has to, without waiting for anybody, acknowledged before they count.
+
+What must not be decided by two at once, such as which version is in force, goes through the switchboard.
+"""
 
 from confluent_kafka import KafkaError, KafkaException, Message
 
 from schemas.avro import Codec
-from schemas.control import Bundle, Control
+from schemas.control import Control
 from streams.errors import BrokerAway
 from streams.kafka.connection import Connection
-from streams.topics import CONTROL, REGISTRY
+from streams.topics import CONTROL
 
 
 def publish_control(connection: Connection, control: Control) -> int:
@@ -16,15 +19,6 @@ def publish_control(connection: Connection, control: Control) -> int:
         BrokerAway: the broker did not acknowledge it; nothing is known to have changed.
     """
     return _publish(connection, CONTROL.name, control.key, Codec("Control", Control).encode(control))
-
-
-def publish_bundle(connection: Connection, bundle: Bundle) -> int:
-    """Put a workflow version on the registry; the same bundle again changes nothing.
-
-    Raises:
-        BrokerAway: the broker did not acknowledge it.
-    """
-    return _publish(connection, REGISTRY.name, bundle.key, Codec("Bundle", Bundle).encode(bundle))
 
 
 def _publish(connection: Connection, topic: str, key: str, value: bytes) -> int:

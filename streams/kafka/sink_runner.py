@@ -83,7 +83,7 @@ class SinkRunner:
 
     def heard(self, version: int, control: Control) -> None:
         """Have a control record written into control_log too; may be called from any thread."""
-        fields = control.model_dump(include={"name", "version", "who", "why"})
+        fields = control.model_dump(include={"name", "version", "who", "why"}) | {"git_commit": control.commit}
         row = ControlEvent(
             control_version=version,
             time=control.at,

@@ -188,13 +188,14 @@ def test_a_killed_tenant_waits_and_goes_on(worker, cli, message):
     assert json.loads(out)["rows"][0]["why"] == "they asked for it"
 
 
-def test_publishing_again_activates_the_same_version(worker, cli):
-    """Publish prints what is active now."""
-    code, out, _ = cli("publish", "banking_intent", "--json")
+def test_publishing_again_changes_nothing(worker, cli):
+    """The worker has published and activated it at its start, so it is neither new nor newly in force."""
+    code, out, _ = cli("publish", "banking_intent", "--activate", "--json")
     assert code == 0
-    published = json.loads(out)["published"]
-    assert [one["workflow"] for one in published] == ["banking_intent"]
-    assert len(published[0]["version"]) == 16
+    (published,) = json.loads(out)["published"]
+    assert published["workflow"] == "banking_intent"
+    assert len(published["version"]) == 16
+    assert (published["new"], published["active"], published["control_version"]) == (False, True, None)
 
 
 async def test_two_hundred_waiters_share_one_client(worker, environment):

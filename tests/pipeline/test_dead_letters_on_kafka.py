@@ -161,7 +161,7 @@ def results(link):
 
 def put(link, *records):
     """Dead letters on the topic, in one partition: the addresses follow each other."""
-    with Desk(link) as desk:
+    with Desk(link, "dlq", "penstock dlq list") as desk:
         desk.commit(records)
 
 
@@ -298,8 +298,8 @@ def test_claims_go_by_age_alone(link, cli, settings):
 
 def test_two_can_not_act_at_once(link):
     """Whoever takes the desk last is the only one: nothing of what the other does is committed."""
-    first = Desk(link).__enter__()
-    second = Desk(link).__enter__()
+    first = Desk(link, "dlq", "penstock dlq list").__enter__()
+    second = Desk(link, "dlq", "penstock dlq list").__enter__()
     with pytest.raises(SlotTaken, match="somebody else has begun"):
         first.commit([Record("results", b"x", b"from the first")])
     second.commit([Record("results", b"x", b"from the second")])

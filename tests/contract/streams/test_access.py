@@ -143,7 +143,7 @@ def project(guarded, stack, tmp_path):
         *(f'"{name}" = "{value}"' for name, value in told.items() if name not in {"sasl.username", "sasl.password"}),
     ]
     (folder / "penstock.toml").write_text("\n".join(lines) + "\n")
-    publish = (sys.executable, "-m", "penstock.cli", "--project", str(folder), "publish")
+    publish = (sys.executable, "-m", "penstock.cli", "--project", str(folder), "publish", "--activate")
     secret = {"PENSTOCK_KAFKA__SASL_USERNAME": "operator", "PENSTOCK_KAFKA__SASL_PASSWORD": "operator"[::-1]}
     subprocess.run(publish, env=environment(secret), check=True, capture_output=True)
     return folder

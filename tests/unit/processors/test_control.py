@@ -15,7 +15,16 @@ def test_an_activation_replaces_the_active_version():
     state = ControlState()
     for i, (name, version) in enumerate((("a", "1"), ("b", "1"), ("a", "2"))):
         state = state.after(_control(ControlKind.ACTIVATE, SwitchKind.WORKFLOW, name, version), i)
-    assert state == ControlState(version=2, active={"a": "2", "b": "1"})
+    assert (state.version, state.active) == (2, {"a": "2", "b": "1"})
+    assert {name: control.version for name, control in state.activations.items()} == state.active
+
+
+def test_a_freeze_holds_until_it_is_lifted():
+    """Who froze a workflow is known until somebody lifts it; others are free."""
+    frozen = ControlState().after(_control(ControlKind.FREEZE, SwitchKind.WORKFLOW, "a"), 0)
+    assert frozen.freezes["a"].who == "me"
+    assert "b" not in frozen.freezes
+    assert frozen.after(_control(ControlKind.UNFREEZE, SwitchKind.WORKFLOW, "a"), 1).freezes == {}
 
 
 def test_a_kill_holds_until_it_is_lifted():
