@@ -1,9 +1,6 @@
 """submit: publish one job and, unless told otherwise, wait for what comes of it."""
 
-import json
-import sys
-from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 import typer
 from rich.console import Group
@@ -12,7 +9,8 @@ from rich.markup import escape
 from rich.panel import Panel
 from rich.table import Table
 
-from penstock.cli.codes import Exit, Failed
+from penstock.cli.codes import Exit
+from penstock.cli.job_input import FileInput, JsonInput, TextInput, job_input
 from penstock.cli.output import AsJson, console, errors, ms, number, print_json, say, usd
 from penstock.cli.session import session_of
 from penstock.client import JobFields, JobResult, Options, Receipt, SyncClient
@@ -29,11 +27,9 @@ def submit(  # noqa: PLR0913 -- a command's options
     context: typer.Context,
     workflow: Annotated[str, typer.Argument(help="The workflow that shall do it.")],
     *,
-    text: Annotated[str | None, typer.Option("--text", help='Shorthand for the input {"text": …}.')] = None,
-    value: Annotated[str | None, typer.Option("--input", help="The input as JSON.", metavar="JSON")] = None,
-    file: Annotated[
-        Path | None, typer.Option("--file", help="A file with the input as JSON; - is standard input.", allow_dash=True)
-    ] = None,
+    text: TextInput = None,
+    value: JsonInput = None,
+    file: FileInput = None,
     job_id: Annotated[
         str | None, typer.Option("--job-id", help="Its identity, for you to choose. Random by default.")
     ] = None,
@@ -46,12 +42,12 @@ def submit(  # noqa: PLR0913 -- a command's options
 
     Exit code 0 when it was answered or waits for a person, 1 when it ended otherwise, 4 when it took too long.
     """
-    job_input = _input(text, value, file)
+    asked = job_input(text, value, file)
     session = session_of(context)
     session.connection()
     fields: JobFields = {} if tenant is None else {"tenant": tenant}
     with SyncClient(settings=session.settings, options=Options(read_results=wait)) as client:
-        receipt = client.submit(workflow, job_input, job_id=job_id, **fields)
+        receipt = client.submit(workflow, asked, job_id=job_id, **fields)
         if not wait:
             _print_receipt(receipt, as_json=as_json)
             return
@@ -67,24 +63,6 @@ def _print_result(result: JobResult, *, as_json: bool) -> None:
         print_json(result.to_json())
     else:
         console.print(panel(result))
-
-
-def _input(text: str | None, value: str | None, file: Path | None) -> Any:
-    if sum(given is not None for given in (text, value, file)) != 1:
-        raise Failed(Exit.USAGE, "name the job's input once: --text TEXT, --input JSON or --file FILE")
-    if text is not None:
-        return {"text": text}
-    source = "--input"
-    if file is not None:
-        source = str(file)
-        try:
-            value = sys.stdin.read() if source == "-" else file.read_text(encoding="utf-8")
-        except (OSError, UnicodeDecodeError) as error:
-            raise Failed(Exit.USAGE, f"--file {source}: {error}") from error
-    try:
-        return json.loads(value or "")
-    except ValueError as error:
-        raise Failed(Exit.USAGE, f"{source} is no JSON: {error}; for plain text use --text") from error
 
 
 def _print_receipt(receipt: Receipt, *, as_json: bool) -> None:

@@ -1,0 +1,216 @@
+"""Evals: a workflow judged by its cases, through the real processors, in figures by which two versions compare."""
+
+import asyncio
+import json
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from decimal import Decimal
+from pathlib import Path
+from statistics import quantiles
+from typing import Any, Final
+
+import orjson
+
+from penstock.errors import PenstockError
+from penstock.trial import ACCEPTED, ESCALATED, Trial, Trials
+from processors.checks.schema import Schema
+from schemas.base import json_text
+
+Z_95: Final = 1.959964
+
+
+class CasesUnusable(PenstockError):  # noqa: N818 -- names what is the case
+    """A file of cases that can't be used; the text names the line."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvalCase:
+    """An input, and what must come of it: an output that equals `expected`, or one that fits the schema `must`."""
+
+    id: str
+    input: Any
+    expected: str | None
+    must: Schema | None
+    segments: Mapping[str, str]
+
+    def met(self, output: str) -> bool:
+        """Whether an output, as canonical JSON, is what it must be."""
+        equal = self.expected is None or output == self.expected
+        return equal and (self.must is None or not self.must.violations(orjson.loads(output)))
+
+
+def read_cases(path: Path) -> tuple[EvalCase, ...]:
+    """The cases of a file, one JSON object a line: `id`, `input`, and `expected` or `must` (a JSON Schema) or both.
+
+    Raises:
+        CasesUnusable: the file or a line can't be used.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise CasesUnusable(f"{path}: {error}; name a file with --cases") from error
+    cases = tuple(_case(path, number, line) for number, line in enumerate(lines, 1) if line.strip())
+    if not cases:
+        raise CasesUnusable(f"{path} has no cases; write one JSON object a line")
+    return cases
+
+
+def _case(path: Path, number: int, line: str) -> EvalCase:
+    try:
+        fields = json.loads(line)
+        given = json_text(fields["expected"] if "must" not in fields else fields.get("expected"))
+        return EvalCase(
+            str(fields["id"]),
+            fields["input"],
+            given if "expected" in fields else None,
+            Schema(fields["must"]) if "must" in fields else None,
+            dict(fields.get("segments", {})),
+        )
+    except (ValueError, KeyError, TypeError) as error:
+        wanted = 'expected {"id": …, "input": …, "expected": …} or "must": a JSON Schema'
+        raise CasesUnusable(f"{path.name}:{number}: {wanted}: {type(error).__name__}: {error}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """A case and how it went; `right` is None where nothing was accepted."""
+
+    case: EvalCase
+    trial: Trial
+
+    @property
+    def right(self) -> bool | None:
+        """Whether the answer is what it must be."""
+        return self.case.met(self.trial.output) if self.trial.status == ACCEPTED and self.trial.output else None
+
+
+@dataclass(frozen=True, slots=True)
+class Share:
+    """So many of so many, and where the true share lies with 95 % confidence."""
+
+    count: int
+    of: int
+
+    @property
+    def value(self) -> float | None:
+        """The share; None of nothing."""
+        return self.count / self.of if self.of else None
+
+    @property
+    def interval(self) -> tuple[float, float] | None:
+        """Wilson's score interval (E. B. Wilson, JASA 22, 1927)."""
+        if not self.of:
+            return None
+        p, n, zz = self.count / self.of, self.of, Z_95 * Z_95
+        centre, width = p + zz / (2 * n), Z_95 * math.sqrt(p * (1 - p) / n + zz / (4 * n * n))
+        return max(0.0, (centre - width) / (1 + zz / n)), min(1.0, (centre + width) / (1 + zz / n))
+
+
+@dataclass(frozen=True, slots=True)
+class Figures:
+    """What some cases came to. Costs are US dollars, None where one is unknown; times are milliseconds."""
+
+    cases: int
+    accepted: Share
+    right: Share
+    """Of those accepted."""
+    escalated: Share
+    cost_usd: Decimal | None
+    p50_ms: float | None
+    p95_ms: float | None
+
+    @property
+    def cost_per_accepted(self) -> Decimal | None:
+        """What an accepted answer costs, with what the others cost laid upon it."""
+        return self.cost_usd / self.accepted.count if self.cost_usd is not None and self.accepted.count else None
+
+
+def figures(judged: Sequence[Judged]) -> Figures:
+    """The figures of some cases."""
+    accepted = [one for one in judged if one.trial.status == ACCEPTED]
+    costs = [one.trial.cost_usd for one in judged]
+    known = [cost for cost in costs if cost is not None]
+    times = [one.trial.ms for one in judged]
+    cuts = quantiles(times, n=20) if len(times) > 1 else [*times * 19]
+    return Figures(
+        cases=len(judged),
+        accepted=Share(len(accepted), len(judged)),
+        right=Share(sum(one.right is True for one in accepted), len(accepted)),
+        escalated=Share(sum(one.trial.status == ESCALATED for one in judged), len(judged)),
+        cost_usd=sum(known, Decimal(0)) if len(known) == len(costs) else None,
+        p50_ms=cuts[9] if cuts else None,
+        p95_ms=cuts[18] if cuts else None,
+    )
+
+
+@dataclass(slots=True)
+class Evaluation:
+    """All cases that were run; `skipped` were not, because the money was spent."""
+
+    judged: list[Judged] = field(default_factory=list)
+    skipped: int = 0
+
+    @property
+    def spent_usd(self) -> Decimal:
+        """What is known to be spent."""
+        return sum((one.trial.head.spent.cost_usd for one in self.judged), Decimal(0))
+
+    def by_rung(self) -> dict[str, Figures]:
+        """The figures of the cases that ended at each rung."""
+        return _grouped(self.judged, lambda one: [str(one.trial.head.rung)])
+
+    def by_segment(self) -> dict[str, Figures]:
+        """The figures of each segment: what intake found, and what the cases bring."""
+        return _grouped(self.judged, lambda one: [f"{name}={value}" for name, value in _segments(one).items()])
+
+    def wrong(self) -> list[Judged]:
+        """Accepted and not right: what hurts."""
+        return [one for one in self.judged if one.right is False]
+
+
+def _segments(one: Judged) -> Mapping[str, str]:
+    return one.trial.head.segments
+
+
+def _grouped(judged: Iterable[Judged], names: Callable[[Judged], Iterable[str]]) -> dict[str, Figures]:
+    groups: dict[str, list[Judged]] = defaultdict(list)
+    for one in judged:
+        for name in names(one):
+            groups[name].append(one)
+    return {name: figures(groups[name]) for name in sorted(groups)}
+
+
+async def evaluate(
+    trials: Trials,
+    workflow: str,
+    cases: Sequence[EvalCase],
+    *,
+    at_once: int,
+    ceiling_usd: Decimal | None,
+    moved: Callable[[Evaluation], None],
+) -> Evaluation:
+    """Run the cases, so many at once, until all are done or the money is spent.
+
+    A call whose price is unknown can't be held under a ceiling: then nothing more is begun.
+    """
+    done, slots = Evaluation(), asyncio.Semaphore(at_once)
+
+    async def one(case: EvalCase) -> None:
+        async with slots:
+            if ceiling_usd is not None and (done.spent_usd >= ceiling_usd or _unpriced(done)):
+                done.skipped += 1
+            else:
+                fields = {"workflow": workflow, "job_id": case.id, "input": case.input, "segments": dict(case.segments)}
+                done.judged.append(Judged(case, await trials.run(fields)))
+            moved(done)
+
+    await asyncio.gather(*map(one, cases))
+    order = {case.id: place for place, case in enumerate(cases)}
+    done.judged.sort(key=lambda judged: order[judged.case.id])
+    return done
+
+
+def _unpriced(done: Evaluation) -> bool:
+    return any(one.trial.head.spent.unpriced for one in done.judged)
