@@ -15,9 +15,9 @@ from schemas.control import Bundle, Control
 from streams.errors import SlotTaken
 from streams.kafka.switchboard import Switchboard
 
-TRIES: Final = 10
-AGAIN_S: Final = (0.1, 1.0)
-"""Between these many seconds, by chance, before who was overtaken looks again."""
+TRIES: Final = 7
+AGAIN_S: Final = 0.5
+"""Half of the seconds that who was overtaken first waits at most."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +74,23 @@ def _publish(
 def activate_missing(settings: Settings, act: Act, *, has_version: Callable[[str], bool]) -> list[Published]:
     """Publish and activate those workflows of the project that have no version in force, as a starting worker does.
 
-    Several may start at once: who was overtaken looks again, and finds nothing missing any more.
+    Several may start at once, and whoever takes the switchboard takes it from another. So each waits for a chance time
+    that doubles with every try, and looks again: once one has done it, nothing is missing for the others.
 
     Raises:
         as `publish` does.
     """
-    for left in reversed(range(TRIES)):
-        missing = [bundle.workflow for bundle in bundles(settings) if not has_version(bundle.workflow)]
+    for turn in range(TRIES):
+        if turn:
+            time.sleep(random.uniform(0, AGAIN_S * 2**turn))  # noqa: S311 -- only so that they do not meet again
+        missing = [bundle for bundle in bundles(settings) if not has_version(bundle.workflow)]
         if not missing:
             return []
         try:
-            return publish(settings, missing, act, activate=True)
+            with Switchboard(connection(settings)) as board:
+                still = [bundle for bundle in missing if bundle.workflow not in board.state.active]
+                return _publish(board, still, models(settings), act, activate=True, anyway=False)
         except SlotTaken:
-            if not left:
+            if turn == TRIES - 1:
                 raise
-            time.sleep(random.uniform(*AGAIN_S))  # noqa: S311 -- only so that two do not meet again
     raise AssertionError("unreachable: the last try returns or raises")
