@@ -134,7 +134,8 @@ class StageWork:
         except TimeoutError:
             if not limit.expired():
                 raise
-            log.warning("stuck", stage=self.stage.name, job_id=envelope.head.job_id, after_s=limit_s)
+            head = envelope.head
+            log.warning("stuck", stage=self.stage.name, job_id=head.job_id, trace_id=head.trace_id, after_s=limit_s)
             return Retry(f"{self.stage.name} had no end after {limit_s:.1f} s and was given up", after_s=STUCK_WAIT_S)
 
     def _moment(self, delivery: Delivery, taken_at: datetime, started: float) -> Moment:

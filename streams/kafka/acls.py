@@ -34,10 +34,11 @@ from streams.topics import (
     TRACES,
     VERDICTS,
 )
+from streams.topics import REVIEWS as GIVEN_REVIEWS
 
 TIMEOUT_S: Final = 15.0
 CLUSTER: Final = "kafka-cluster"
-PRODUCER, READER, OPERATOR = "producer", "reader", "operator"
+PRODUCER, READER, REVIEWER, OPERATOR = "producer", "reader", "reviewer", "operator"
 
 _KINDS: Final = {
     "topic": ResourceType.TOPIC,
@@ -120,6 +121,7 @@ def components(connection: Connection, instances: Sequence[str] = ()) -> dict[st
         SINK: worker(connection, (SINK,), SINK, on),
         "worker": worker(connection, (*STAGES, REVIEWS, SINK), "all", on),
         READER: reader(connection),
+        REVIEWER: reviewer(connection),
         OPERATOR: operator(connection),
     }
 
@@ -135,6 +137,15 @@ def reader(connection: Connection) -> tuple[Grant, ...]:
     """Who reads results, by Penstock's client or any other without a group of its own."""
     wishes = _Wishes(connection)
     wishes.topics([RESULTS.name], "Read", "Describe")
+    wishes.groups(["reader"], "Describe")
+    return wishes.grants()
+
+
+def reviewer(connection: Connection) -> tuple[Grant, ...]:
+    """Who shows people what waits for them, and brings back their verdicts."""
+    wishes = _Wishes(connection)
+    wishes.topics([ESCALATIONS.name], "Read", "Describe")
+    wishes.topics([GIVEN_REVIEWS.name], "Write", "Describe")
     wishes.groups(["reader"], "Describe")
     return wishes.grants()
 
@@ -179,7 +190,8 @@ def operator(connection: Connection) -> tuple[Grant, ...]:
     wishes.topics((topic.name for topic in TOPICS), "Read", "Create", "Alter", "AlterConfigs", *look)
     wishes.topics([CONTROL.name, REGISTRY.name], "Write")
     wishes.topics([CLOCK.name], "Write", "Create", *look)
-    wishes.topics([*PRODUCERS, *FLOW, TRACES.name, DEAD_LETTERS.name, DEAD_LETTER_ACTIONS.name], "Write")
+    letters = [GIVEN_REVIEWS.name, TRACES.name, DEAD_LETTERS.name, DEAD_LETTER_ACTIONS.name]
+    wishes.topics([*PRODUCERS, *FLOW, *letters], "Write")
     wishes.transactions("dlq", prefixed=False)
     wishes.transactions(SWITCHBOARD, prefixed=False)
     wishes.groups((*(group.name for group in GROUPS), "reader", "control", "dlq"), "Describe")

@@ -192,6 +192,7 @@ def counted(guarded, topics):
     [
         ("producer", "results"),
         ("reader", "jobs"),
+        ("reviewer", "results"),
         ("inference", "control"),
         ("worker", "registry"),
         ("sink", "results"),

@@ -30,6 +30,7 @@ def test_producers_and_readers_do_only_that():
     assert rights("producer")["p.jobs"] == {"Write", "Describe"}
     assert "p.results" not in rights("producer")
     assert rights("reader") == {"p.results": {"Read", "Describe"}}
+    assert rights("reviewer") == {"p.escalations": {"Read", "Describe"}, "p.reviews": {"Write", "Describe"}}
 
 
 def test_a_stage_reads_only_its_own_topics():
