@@ -9,7 +9,8 @@ from typing import Any
 
 from jinja2 import Template
 
-from processors.bundle import CALIBRATION, CASES, INPUT_SCHEMA, SETTINGS, scan
+from processors.bundle import CALIBRATION, CASES, INPUT_SCHEMA, POLICY_CASES, SETTINGS, scan
+from processors.golden import golden_problems
 from processors.models import Models
 from processors.problems import Level, Problem, errors_of
 from processors.prompts import RenderError, rendered
@@ -50,6 +51,8 @@ def lint_bundle(bundle: Bundle, models: Models, today: date | None = None) -> tu
         found += _ladder_problems(workflow, models, bundle.files[SETTINGS])
         found += _prompt_problems(workflow, bundle.files)
         found += _calibration_problems(workflow, today)
+        if not errors_of(found):  # a policy over models that are not there says nothing
+            found += golden_problems(bundle.files.get(POLICY_CASES, ""), workflow, models)
     return _errors_first(found)
 
 

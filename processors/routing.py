@@ -61,6 +61,9 @@ def request_of(head: Head, job: Job, workflow: Workflow) -> RouteRequest:
         max_latency_ms=job.max_latency_ms or settings.slo.latency_ms,
         max_cost_usd=job.max_cost_usd,
         spent=head.spent,
+        tenant=head.tenant,
+        segments=head.segments,
+        created_at=head.created_at,
     )
 
 

@@ -54,6 +54,25 @@ class Gate(Settings):
     fields: tuple[Annotated[str, Field(pattern=r"^(/.*)?$")], ...] = ()
 
 
+class RoutingRule(Settings):
+    """A rule of the owner's: `when` is a CEL condition; where it holds, it chooses and forbids.
+
+    `start` is a variant or a tier to begin at; `skip` are variants that may not be used, `only` those that may.
+    """
+
+    name: Name
+    when: Annotated[str, Field(min_length=1, max_length=2000)]
+    start: str | None = None
+    skip: tuple[Name, ...] = ()
+    only: tuple[Name, ...] = ()
+
+
+class Routing(Settings):
+    """The owner's rules, before the default policy."""
+
+    rules: Annotated[tuple[RoutingRule, ...], Field(max_length=50)] = ()
+
+
 class Slo(Settings):
     """What the owner promises; `latency_ms` counts as the limit of jobs that name none."""
 
@@ -71,6 +90,7 @@ class WorkflowSettings(Settings):
     review_every_days: Annotated[int, Field(gt=0)] | None = None
     slo: Slo = Slo()
     gate: Gate = Gate()
+    routing: Routing = Routing()
 
 
 def contradictions(settings: WorkflowSettings) -> Iterator[tuple[Path, str, str]]:
@@ -82,6 +102,7 @@ def contradictions(settings: WorkflowSettings) -> Iterator[tuple[Path, str, str]
             f"climb_below {gate.climb_below} is above accept_at {gate.accept_at}",
             "lower climb_below: an answer can't be both good enough and too weak",
         )
+    yield from _rule_contradictions(settings)
     seen: dict[str, int] = {}
     for i, rung in enumerate(settings.ladder):
         if rung.variant in seen:
@@ -91,3 +112,23 @@ def contradictions(settings: WorkflowSettings) -> Iterator[tuple[Path, str, str]
         if i and TIERS.index(rung.tier) < TIERS.index(settings.ladder[i - 1].tier):
             found = f"tier {rung.tier} comes after tier {settings.ladder[i - 1].tier}"
             yield ("ladder", i, "tier"), found, "order the rungs from tier A to tier C: a climb goes up"
+
+
+def _rule_contradictions(settings: WorkflowSettings) -> Iterator[tuple[Path, str, str]]:
+    variants = [rung.variant for rung in settings.ladder]
+    starts = [*variants, *TIERS]
+    names: set[str] = set()
+    for i, rule in enumerate(settings.routing.rules):
+        place: Path = ("routing", "rules", i)
+        if rule.name in names:
+            yield (*place, "name"), f"there are two rules {rule.name!r}", "give every rule a name of its own"
+        names.add(rule.name)
+        if rule.start is not None and rule.start not in starts:
+            yield (*place, "start"), f"{rule.start!r} is no variant and no tier", f"one of {', '.join(starts)}"
+        for name in (*rule.skip, *rule.only):
+            if name not in variants:
+                yield place, f"{name!r} is no variant of the ladder", f"one of {', '.join(variants)}"
+        if set(variants) <= set(rule.skip) | (set(variants) - set(rule.only) if rule.only else set()):
+            yield place, "it leaves no rung of the ladder", "leave one: where it held, nothing could be chosen"
+        if rule.start is None and not rule.skip and not rule.only:
+            yield place, "it does nothing", "add start, skip or only"

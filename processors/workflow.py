@@ -10,6 +10,7 @@ from pydantic import ValidationError
 from processors.bundle import CALIBRATION, INPUT_SCHEMA, OUTPUT_SCHEMA, SETTINGS
 from processors.checks.schema import Schema
 from processors.evaluators.calibration import Calibration, Map
+from processors.policy.rules import VARIABLES, Rule, compile_rules
 from processors.problems import Problem, WorkflowError, errors_of
 from processors.prompts import PER_VERSION, Opening, Prompt, RenderError, Templates, opening, rendered
 from processors.settings import Rung, WorkflowSettings, contradictions
@@ -32,6 +33,7 @@ class Workflow:
     output_schema: Schema | None
     output_fragment: Any
     calibration: Calibration
+    rules: tuple[Rule, ...]
     variant_hashes: Mapping[str, str]
 
     def rung(self, index: int) -> Rung | None:
@@ -74,6 +76,7 @@ def examine(bundle: Bundle) -> tuple[Workflow | None, tuple[Problem, ...]]:
     output_text = json_text(output_schema.definition) if output_schema else ""
     prompts = reader.prompts(settings, output_text)
     calibration = reader.calibration()
+    rules = reader.rules(settings)
     if reader.problems:
         return None, tuple(reader.problems)
     hashes = {rung.variant: _variant_hash(rung, prompts[rung.prompt_name], bundle) for rung in settings.ladder}
@@ -86,6 +89,7 @@ def examine(bundle: Bundle) -> tuple[Workflow | None, tuple[Problem, ...]]:
         output_schema=output_schema,
         output_fragment=orjson.Fragment(output_text) if output_schema else None,
         calibration=calibration,
+        rules=rules,
         variant_hashes=hashes,
     ), ()
 
@@ -129,6 +133,19 @@ class _Reader:
             said = " ".join(str(error).split())
             self.problems.append(Problem(file, 1, "", f"this is no JSON Schema: {said}", "mend it for draft 2020-12"))
         return None
+
+    def rules(self, settings: WorkflowSettings) -> tuple[Rule, ...]:
+        """The routing rules, compiled."""
+        found = []
+        for rule in compile_rules(settings.routing.rules):
+            if isinstance(rule, Rule):
+                found.append(rule)
+                continue
+            place, said = rule
+            line = line_of(self.files[SETTINGS], ("routing", "rules", place, "when"))
+            mend = f"a CEL condition over {', '.join(VARIABLES)}"
+            self.problems.append(Problem(SETTINGS, line, f"routing.rules.{place}.when", said, mend))
+        return tuple(found)
 
     def calibration(self) -> Calibration:
         text = self.files.get(CALIBRATION)

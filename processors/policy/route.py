@@ -5,15 +5,19 @@ The default policy gives the tier to start at, first match wins:
   classify, extract or rewrite within 1,200 ms                 A
   summarize, qa or route                                       B
   anything else                                                A
+An owner's rules come before it and may say where to start and which rungs are closed.
 Then the ladder's order: the first rung from there on that stands open and that the job can still pay for.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 
 from processors.control import ControlState
 from processors.models import Model, Models, worst_cost
 from processors.policy.ladder import shut
+from processors.policy.rules import NO_RULING, Asked, Ruling, weigh
 from processors.settings import TIERS, Rung
 from processors.workflow import Workflow
 from schemas.envelope import NOTHING_SPENT, Spent
@@ -23,6 +27,7 @@ from schemas.stages import Decision, Tier
 FAST_MS = 1200
 _SHORT_TASKS = frozenset({TaskType.CLASSIFY, TaskType.EXTRACT, TaskType.REWRITE})
 _BROAD_TASKS = frozenset({TaskType.SUMMARIZE, TaskType.QA, TaskType.ROUTE})
+_EPOCH = datetime.fromtimestamp(0, UTC)
 _BYTES_PER_TOKEN = 2
 """At least so many UTF-8 bytes make a token: a bound, not a guess."""
 
@@ -38,6 +43,9 @@ class RouteRequest:
     max_latency_ms: int | None = None
     max_cost_usd: Decimal | None = None
     spent: Spent = NOTHING_SPENT
+    tenant: str = ""
+    segments: Mapping[str, str] = field(default_factory=dict)
+    created_at: datetime = _EPOCH
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,17 +87,15 @@ def starting_rung(ladder: tuple[Rung, ...], tier: Tier) -> tuple[int, str]:
 def route(request: RouteRequest, workflow: Workflow, models: Models, control: ControlState) -> Choice | NoRung:
     """The rung to try, or why there is none."""
     ladder = workflow.settings.ladder
-    tier, reason = starting_tier(request.risk, request.task, request.max_latency_ms)
-    first, fallback = starting_rung(ladder, tier)
-    reasons = [reason, *([fallback] if fallback else [])]
-    if request.rung > first:
-        first = request.rung
-        reasons.append(f"the job stands at rung {request.rung}")
     left = money_left(request, workflow, models)
+    ruling = weigh(workflow.rules, ladder, _asked(request, left)) if workflow.rules else NO_RULING
+    if ruling.unknown:
+        return NoRung(ruling.unknown, over_budget=False)
+    first, reasons = _first(request, ladder, ruling)
     skipped: list[str] = []
     dear = 0
     for i, rung in enumerate(ladder[first:], first):
-        closed = shut(rung, models, control)
+        closed = ruling.closed.get(rung.variant) or shut(rung, models, control)
         worst = None if closed else worst_case(request, rung, models.models[rung.model], workflow)
         costly = None if closed else _too_dear(request, worst, left)
         if closed or costly:
@@ -101,6 +107,37 @@ def route(request: RouteRequest, workflow: Workflow, models: Models, control: Co
     if not skipped:
         return NoRung(f"the ladder has no rung {first}: it ends at {len(ladder) - 1}", over_budget=False)
     return NoRung("; ".join(skipped), over_budget=dear == len(skipped))
+
+
+def _asked(request: RouteRequest, left: Decimal | str | None) -> Asked:
+    return Asked(
+        task=request.task,
+        risk=request.risk,
+        tenant=request.tenant,
+        size=request.size,
+        rung=request.rung,
+        created_at=request.created_at,
+        segments=request.segments,
+        latency_ms=request.max_latency_ms,
+        cost_left_usd=left if isinstance(left, Decimal) else None,
+    )
+
+
+def _first(request: RouteRequest, ladder: tuple[Rung, ...], ruling: Ruling) -> tuple[int, list[str]]:
+    """The first rung to look at, and the reasons for it in order."""
+    variants = [rung.variant for rung in ladder]
+    if ruling.start in variants:
+        first, reasons = variants.index(ruling.start), [ruling.start_because]
+    else:
+        tier, reason = starting_tier(request.risk, request.task, request.max_latency_ms)
+        if ruling.start is not None:
+            tier, reason = Tier(ruling.start), ruling.start_because
+        first, fallback = starting_rung(ladder, tier)
+        reasons = [reason, *([fallback] if fallback else [])]
+    if request.rung > first:
+        first = request.rung
+        reasons.append(f"the job stands at rung {request.rung}")
+    return first, reasons
 
 
 def _decision(rung: Rung, models: Models, reasons: list[str], skipped: list[str]) -> Decision:
