@@ -1,7 +1,6 @@
 """Evals: a workflow judged by its cases, through the real processors, in figures by which two versions compare."""
 
 import asyncio
-import json
 import math
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -9,14 +8,11 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from statistics import quantiles
-from typing import Any, Final
-
-import orjson
+from typing import Final
 
 from penstock.errors import PenstockError
 from penstock.trial import ACCEPTED, ESCALATED, Trial, Trials
-from processors.checks.schema import Schema
-from schemas.base import json_text
+from processors.cases import FORM, Case, read_case
 
 Z_95: Final = 1.959964
 
@@ -25,23 +21,7 @@ class CasesUnusable(PenstockError):  # noqa: N818 -- names what is the case
     """A file of cases that can't be used; the text names the line."""
 
 
-@dataclass(frozen=True, slots=True)
-class EvalCase:
-    """An input, and what must come of it: an output that equals `expected`, or one that fits the schema `must`."""
-
-    id: str
-    input: Any
-    expected: str | None
-    must: Schema | None
-    segments: Mapping[str, str]
-
-    def met(self, output: str) -> bool:
-        """Whether an output, as canonical JSON, is what it must be."""
-        equal = self.expected is None or output == self.expected
-        return equal and (self.must is None or not self.must.violations(orjson.loads(output)))
-
-
-def read_cases(path: Path) -> tuple[EvalCase, ...]:
+def read_cases(path: Path) -> tuple[Case, ...]:
     """The cases of a file, one JSON object a line: `id`, `input`, and `expected` or `must` (a JSON Schema) or both.
 
     Raises:
@@ -57,27 +37,18 @@ def read_cases(path: Path) -> tuple[EvalCase, ...]:
     return cases
 
 
-def _case(path: Path, number: int, line: str) -> EvalCase:
+def _case(path: Path, number: int, line: str) -> Case:
     try:
-        fields = json.loads(line)
-        given = json_text(fields["expected"] if "must" not in fields else fields.get("expected"))
-        return EvalCase(
-            str(fields["id"]),
-            fields["input"],
-            given if "expected" in fields else None,
-            Schema(fields["must"]) if "must" in fields else None,
-            dict(fields.get("segments", {})),
-        )
-    except (ValueError, KeyError, TypeError) as error:
-        wanted = 'expected {"id": …, "input": …, "expected": …} or "must": a JSON Schema'
-        raise CasesUnusable(f"{path.name}:{number}: {wanted}: {type(error).__name__}: {error}") from error
+        return read_case(line)
+    except ValueError as error:
+        raise CasesUnusable(f"{path.name}:{number}: this is no case ({error}); write {FORM}") from error
 
 
 @dataclass(frozen=True, slots=True)
 class Judged:
     """A case and how it went; `right` is None where nothing was accepted."""
 
-    case: EvalCase
+    case: Case
     trial: Trial
 
     @property
@@ -185,7 +156,7 @@ def _grouped(judged: Iterable[Judged], names: Callable[[Judged], Iterable[str]])
 async def evaluate(
     trials: Trials,
     workflow: str,
-    cases: Sequence[EvalCase],
+    cases: Sequence[Case],
     *,
     at_once: int,
     ceiling_usd: Decimal | None,
@@ -197,7 +168,7 @@ async def evaluate(
     """
     done, slots = Evaluation(), asyncio.Semaphore(at_once)
 
-    async def one(case: EvalCase) -> None:
+    async def one(case: Case) -> None:
         async with slots:
             if ceiling_usd is not None and (done.spent_usd >= ceiling_usd or _unpriced(done)):
                 done.skipped += 1

@@ -10,6 +10,7 @@ from typing import Any
 from jinja2 import Template
 
 from processors.bundle import CALIBRATION, CASES, INPUT_SCHEMA, POLICY_CASES, SETTINGS, scan
+from processors.cases import FORM, read_case
 from processors.golden import golden_problems
 from processors.models import Models
 from processors.problems import Level, Problem, errors_of
@@ -142,16 +143,15 @@ def _case_problems(path: Path, workflow: Workflow) -> Iterator[Problem]:
     ids: Counter[str] = Counter()
     for number, line in enumerate(lines, 1):
         try:
-            case = json.loads(line)
-            ids[case["id"]] += 1
-            violations = [f"input{said}" for said in workflow.input_schema.violations(case["input"])]
-            violations += _expected_violations(workflow, case["expected"])
-        except (ValueError, KeyError, TypeError) as error:
-            mend = 'write one {"id": …, "input": …, "expected": …} a line'
-            yield Problem(CASES, number, "", f"this is no case ({type(error).__name__}: {error})", mend)
+            case = read_case(line)
+        except ValueError as error:
+            yield Problem(CASES, number, "", f"this is no case ({error})", f"write {FORM}")
             continue
+        ids[case.id] += 1
+        violations = [f"input{said}" for said in workflow.input_schema.violations(case.input)]
+        violations += [] if case.expected is None else _expected_violations(workflow, json.loads(case.expected))
         for said in violations:
-            yield Problem(CASES, number, str(case["id"]), said, "mend the case, or the schema")
+            yield Problem(CASES, number, case.id, said, "mend the case, or the schema")
     for name in sorted(name for name, count in ids.items() if count > 1):
         yield Problem(CASES, 0, name, f"{ids[name]} cases have this id", "give each an id of its own")
     if len(lines) < MIN_CASES:

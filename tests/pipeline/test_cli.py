@@ -188,6 +188,31 @@ def test_a_killed_tenant_waits_and_goes_on(worker, cli, message):
     assert json.loads(out)["rows"][0]["why"] == "they asked for it"
 
 
+def test_what_try_shows_is_what_the_pipeline_does(worker, cli):
+    """The same messages end the same way on the same rung, with and without a broker."""
+    for number, one in enumerate(split("unseen")[300:306]):
+        _, out, _ = cli("submit", "banking_intent", "--text", one.text, "--job-id", f"j-same-{number}", "--json")
+        _, tried, _ = cli("try", "banking_intent", "--text", one.text, "--json")
+        result, trial = json.loads(out), json.loads(tried)
+        assert (trial["status"], trial["rung"]) == (result["status"], result["rung"])
+        assert (trial["output"], trial["proposed"]) == (result["output"], result["proposed"])
+        assert trial["cost_usd"] == result["cost_usd"]
+        assert [step["stage"] for step in trial["decision_path"]] == [one["stage"] for one in result["decision_path"]]
+
+
+def test_cases_through_all_stages(worker, cli):
+    """The figures are those of the cases; --at-least decides the exit code."""
+    code, out, err = cli("eval", "banking_intent", "--limit", "40", "--at-least", "0.5", "--json")
+    assert code == 0, err
+    said = json.loads(out)["all"]
+    assert said["cases"] == 40
+    assert said["accepted"]["count"] + said["escalated"]["count"] == 40
+    assert said["right"]["value"] > 0.5
+    code, _, err = cli("eval", "banking_intent", "--limit", "20", "--max-cost", "0.000001", "--json")
+    assert code == 1
+    assert "cases were not run" in err
+
+
 def test_publishing_again_changes_nothing(worker, cli):
     """The worker has published and activated it at its start, so it is neither new nor newly in force."""
     code, out, _ = cli("publish", "banking_intent", "--activate", "--json")

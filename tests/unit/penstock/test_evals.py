@@ -153,7 +153,7 @@ def test_a_case_is_met_by_equality_or_by_a_schema(tmp_path):
 def test_what_is_no_case_is_named_by_its_line(tmp_path, line):
     """The file and the line are in the text, and what was expected."""
     (tmp_path / "cases.jsonl").write_text('{"id": "a", "input": 1, "expected": 1}\n' + line)
-    with pytest.raises(CasesUnusable, match=r'cases\.jsonl:2: expected \{"id"'):
+    with pytest.raises(CasesUnusable, match=r"cases\.jsonl:2: this is no case .*; write one"):
         read_cases(tmp_path / "cases.jsonl")
 
 
