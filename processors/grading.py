@@ -9,11 +9,15 @@ from processors.control import ReadControl
 from processors.evaluators.field_probability import Unmeasured, field_probability
 from processors.freshness import stale
 from processors.outcome import Climb, Escalate, Facts, Outcome, Pass, Reject, Retry
+from processors.policy.failure import settle
 from processors.policy.gate import Passage, Ruling, rule
 from processors.policy.ladder import open_above
 from processors.workflow import Workflow
 from schemas.envelope import Envelope
-from schemas.stages import Accepted, GateDecision, Status, Validated
+from schemas.stages import Accepted, FailureClass, GateDecision, Status, Validated
+
+CONFIDENCE = "confidence"
+"""How a workflow names the grade among what it can do without."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +52,10 @@ class Grading:
             case Passage.CLIMB:
                 return Climb(ruling.reason, facts)
             case Passage.ESCALATE:
-                return Escalate(ruling.reason, validated.output, gate.confidence, facts)
+                failed = FailureClass.GRADE if gate.confidence is None else None
+                doubted = frozenset({CONFIDENCE} if failed else ())
+                escalate = Escalate(ruling.reason, validated.output, gate.confidence, facts, failed, doubted)
+                return settle(escalate, workflow, stale(validated.job, self.clock()))
             case Passage.ACCEPT:
                 if old := stale(validated.job, self.clock()):
                     return Reject(Status.STALE_CONTEXT, old, facts=facts)

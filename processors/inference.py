@@ -11,6 +11,7 @@ from processors.control import ReadControl
 from processors.freshness import stale
 from processors.models import Capability, Model, cost
 from processors.outcome import Escalate, Facts, Outcome, Pass, Reject, Retry
+from processors.policy.failure import settle
 from processors.policy.ladder import open_above, shut, stopped
 from processors.policy.recovery import Again, Place, recover
 from processors.prompts import Rendered, RenderError
@@ -84,7 +85,7 @@ class _Round:
                 return self._answer(answered, attempt)
             recovery = recover(answered, self._place(), self.on.rng(), self._facts())
             if not isinstance(recovery, Again):
-                return recovery
+                return settle(recovery, self.workflow)
             await self.on.sleep(recovery.after_s)
 
     def _stopped(self) -> Retry | Reject | None:

@@ -6,7 +6,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from schemas.base import JsonText, Record
 from schemas.envelope import Envelope
-from schemas.stages import Attempt, Decision, Finding, GateDecision, Status
+from schemas.stages import Attempt, Decision, FailureClass, Finding, GateDecision, Status
 
 In = TypeVar("In", bound=Record)
 Out = TypeVar("Out", bound=Record)
@@ -55,12 +55,18 @@ class Climb:
 
 @dataclass(frozen=True, slots=True)
 class Escalate:
-    """A person must decide; `proposed` is the best answer so far, `confidence` how far it is to be trusted."""
+    """A person must decide; `proposed` is the best answer so far, `confidence` how far it is to be trusted.
+
+    `failed` says that this is so because something could not be found out, and `doubted` what of the answer: the checks
+    that are unknown, or `confidence`.
+    """
 
     reason: str
     proposed: JsonText | None = None
     confidence: float | None = None
     facts: Facts = NO_FACTS
+    failed: FailureClass | None = None
+    doubted: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,12 +8,13 @@ from processors.catalog import Catalog
 from processors.control import ControlState, ReadControl
 from processors.freshness import stale
 from processors.outcome import Escalate, Facts, Outcome, Pass, Reject, Retry
+from processors.policy.failure import settle
 from processors.policy.ladder import stopped
 from processors.policy.route import NoRung, RouteRequest, route
 from processors.workflow import Workflow
 from schemas.envelope import Envelope, Head
 from schemas.job import Job
-from schemas.stages import Admitted, Routed, Status
+from schemas.stages import Admitted, FailureClass, Routed, Status
 
 STOPPED_S = 10.0
 """Seconds after which a job that an operator has stopped is looked at again."""
@@ -45,7 +46,8 @@ class Routing:
         if isinstance(choice, NoRung):
             if choice.over_budget:
                 return Reject(Status.OVER_BUDGET, choice.reason)
-            return Escalate(f"no rung is permitted: {choice.reason}")
+            failed = FailureClass.POLICY if choice.undecided else FailureClass.PROVIDER
+            return settle(Escalate(f"no rung is permitted: {choice.reason}", failed=failed), workflow)
         settled: dict[str, object] = {"rung": choice.rung, "control_version": control.version}
         return Pass(Routed.made(job=job, decision=choice.decision), Facts(decision=choice.decision), settled)
 

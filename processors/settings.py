@@ -1,13 +1,14 @@
 """workflow.toml as frozen models: the ladder, the gate, and what the owner promises."""
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from enum import StrEnum
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
 from processors.toml_text import Path, Settings
 from schemas.job import Risk, TaskType
-from schemas.stages import Tier
+from schemas.stages import FailureClass, Tier
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -73,6 +74,38 @@ class Routing(Settings):
     rules: Annotated[tuple[RoutingRule, ...], Field(max_length=50)] = ()
 
 
+class FailureMode(StrEnum):
+    """What happens where something could not be found out: a person decides, or a fixed answer stands in."""
+
+    CLOSED = "closed"
+    OPEN = "open"
+
+
+class Failure(Settings):
+    """The mode of each class of failure, by default the workflow's; and which checks an answer may do without.
+
+    `accept_unverified` names checks, or `confidence`: where nothing but these is unknown, open mode accepts the answer
+    as `accepted_unverified`.
+    """
+
+    provider: FailureMode | None = None
+    policy: FailureMode | None = None
+    check: FailureMode | None = None
+    grade: FailureMode | None = None
+    accept_unverified: tuple[Annotated[str, Field(min_length=1)], ...] = ()
+
+    def mode_of(self, failed: FailureClass, default: FailureMode) -> FailureMode:
+        """The mode of a class of failure."""
+        own: FailureMode | None = getattr(self, failed.value)
+        return default if own is None else own
+
+
+class Fallback(Settings):
+    """The answer that needs no model."""
+
+    output: Any
+
+
 class Slo(Settings):
     """What the owner promises; `latency_ms` counts as the limit of jobs that name none."""
 
@@ -86,11 +119,13 @@ class WorkflowSettings(Settings):
     owner: Annotated[str, Field(min_length=1)]
     ladder: Annotated[tuple[Rung, ...], Field(min_length=1)]
     risk: Risk = Risk.NORMAL
-    failure_mode: Literal["closed"] = "closed"
+    failure_mode: FailureMode = FailureMode.CLOSED
     review_every_days: Annotated[int, Field(gt=0)] | None = None
     slo: Slo = Slo()
     gate: Gate = Gate()
     routing: Routing = Routing()
+    failure: Failure = Failure()
+    fallback: Fallback | None = None
 
 
 def contradictions(settings: WorkflowSettings) -> Iterator[tuple[Path, str, str]]:
@@ -103,6 +138,7 @@ def contradictions(settings: WorkflowSettings) -> Iterator[tuple[Path, str, str]
             "lower climb_below: an answer can't be both good enough and too weak",
         )
     yield from _rule_contradictions(settings)
+    yield from _failure_contradictions(settings)
     seen: dict[str, int] = {}
     for i, rung in enumerate(settings.ladder):
         if rung.variant in seen:
@@ -132,3 +168,13 @@ def _rule_contradictions(settings: WorkflowSettings) -> Iterator[tuple[Path, str
             yield place, "it leaves no rung of the ladder", "leave one: where it held, nothing could be chosen"
         if rule.start is None and not rule.skip and not rule.only:
             yield place, "it does nothing", "add start, skip or only"
+
+
+def _failure_contradictions(settings: WorkflowSettings) -> Iterator[tuple[Path, str, str]]:
+    modes = {one: settings.failure.mode_of(one, settings.failure_mode) for one in FailureClass}
+    opened = [one.value for one, mode in modes.items() if mode is FailureMode.OPEN]
+    if opened and settings.fallback is None:
+        found = f"{', '.join(opened)} would fail open, and there is no answer to give"
+        yield ("failure_mode",), found, "add [fallback] with output = …, or close it"
+    if settings.risk is Risk.HIGH and settings.fallback is None:
+        yield ("risk",), "a workflow of high risk has no [fallback]", "add the answer that is safe without a model"

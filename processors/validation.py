@@ -3,19 +3,22 @@
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import partial
 
 from processors.catalog import Catalog
 from processors.checks import strict_json
 from processors.checks.strict_json import Parsed
 from processors.control import ControlState, ReadControl
+from processors.freshness import stale
 from processors.outcome import Climb, Escalate, Facts, Outcome, Pass, Retry
+from processors.policy.failure import settle
 from processors.policy.ladder import open_above
 from processors.workflow import Workflow
 from schemas.base import JsonText, json_text
 from schemas.control import SwitchKind
 from schemas.envelope import Envelope
-from schemas.stages import Answer, Finding, Validated, Verdict
+from schemas.stages import Answer, FailureClass, Finding, Validated, Verdict
 
 STRUCTURE = "structure"
 SCHEMA = "schema"
@@ -28,6 +31,7 @@ class Validation:
     catalog: Catalog
     control: ReadControl
     timer: Callable[[], float] = time.perf_counter
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     async def __call__(self, envelope: Envelope[Answer]) -> Outcome[Validated]:
         """Pass an answer that every check allows; any other climbs, or goes to a person."""
@@ -43,7 +47,11 @@ class Validation:
             reason = "; ".join(f"check {finding.check}: {finding.verdict}: {finding.evidence}" for finding in amiss)
             if open_above(workflow, self.catalog.models, control, head.rung):
                 return Climb(reason, facts)
-            return Escalate(f"{reason}, and no higher rung stands open", output, facts=facts)
+            unknown = frozenset(finding.check for finding in amiss if finding.verdict is Verdict.UNKNOWN)
+            failed = FailureClass.CHECK if len(unknown) == len(amiss) else None
+            said = f"{reason}, and no higher rung stands open"
+            escalate = Escalate(said, output, facts=facts, failed=failed, doubted=unknown)
+            return settle(escalate, workflow, stale(answer.job, self.clock()))
         validated = Validated.made(
             job=answer.job,
             decision=answer.decision,

@@ -15,7 +15,7 @@ from processors.problems import Problem, WorkflowError, errors_of
 from processors.prompts import PER_VERSION, Opening, Prompt, RenderError, Templates, opening, rendered
 from processors.settings import Rung, WorkflowSettings, contradictions
 from processors.toml_text import line_of, read_toml
-from schemas.base import json_text, sha256_hex
+from schemas.base import JsonText, json_text, sha256_hex
 from schemas.control import Bundle
 
 ANY_OBJECT = Schema({"type": "object"})
@@ -33,6 +33,7 @@ class Workflow:
     output_schema: Schema | None
     output_fragment: Any
     calibration: Calibration
+    fallback: JsonText | None
     rules: tuple[Rule, ...]
     variant_hashes: Mapping[str, str]
 
@@ -77,6 +78,7 @@ def examine(bundle: Bundle) -> tuple[Workflow | None, tuple[Problem, ...]]:
     prompts = reader.prompts(settings, output_text)
     calibration = reader.calibration()
     rules = reader.rules(settings)
+    fallback = reader.fallback(settings, output_schema)
     if reader.problems:
         return None, tuple(reader.problems)
     hashes = {rung.variant: _variant_hash(rung, prompts[rung.prompt_name], bundle) for rung in settings.ladder}
@@ -89,6 +91,7 @@ def examine(bundle: Bundle) -> tuple[Workflow | None, tuple[Problem, ...]]:
         output_schema=output_schema,
         output_fragment=orjson.Fragment(output_text) if output_schema else None,
         calibration=calibration,
+        fallback=fallback,
         rules=rules,
         variant_hashes=hashes,
     ), ()
@@ -146,6 +149,22 @@ class _Reader:
             mend = f"a CEL condition over {', '.join(VARIABLES)}"
             self.problems.append(Problem(SETTINGS, line, f"routing.rules.{place}.when", said, mend))
         return tuple(found)
+
+    def fallback(self, settings: WorkflowSettings, schema: Schema | None) -> JsonText | None:
+        """The fallback's answer as JSON text, if there is one; it must be an answer like any other."""
+        if settings.fallback is None:
+            return None
+        wanted = orjson.loads(orjson.dumps(settings.fallback.output, default=float))
+        if schema is not None:
+            violations = schema.violations(wanted)
+        else:
+            violations = () if isinstance(wanted, str) else ("it is no text",)
+        if violations:
+            line = line_of(self.files[SETTINGS], ("fallback", "output"))
+            found = f"it does not fit what an answer must be: {violations[0]}"
+            mend = "make it an answer that may be given"
+            self.problems.append(Problem(SETTINGS, line, "fallback.output", found, mend))
+        return json_text(wanted)
 
     def calibration(self) -> Calibration:
         text = self.files.get(CALIBRATION)

@@ -6,7 +6,7 @@ from typing import TypeAlias
 from processors.outcome import Climb, Escalate, Facts, Reject, Retry
 from processors.providers.errors import ErrorClass
 from processors.providers.port import Failure
-from schemas.stages import Status
+from schemas.stages import FailureClass, Status
 
 MAX_ATTEMPTS = 3
 """Attempts in place: the first and two retries."""
@@ -62,7 +62,8 @@ def recover(failure: Failure, place: Place, chance: float, facts: Facts) -> Reco
     climbable = place.other_provider if failure.error_class is ErrorClass.CREDENTIAL_DEAD else place.higher
     if climbable and failure.error_class is not ErrorClass.CONTENT_REFUSED:
         return Climb(said, facts)
-    return Escalate(said, facts=facts)
+    refused = failure.error_class is ErrorClass.CONTENT_REFUSED  # an answer, though none to give
+    return Escalate(said, facts=facts, failed=None if refused else FailureClass.PROVIDER)
 
 
 def in_place_wait(failure: Failure, place: Place, chance: float) -> float | None:

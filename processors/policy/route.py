@@ -59,10 +59,11 @@ class Choice:
 
 @dataclass(frozen=True, slots=True)
 class NoRung:
-    """Why no rung is permitted; `over_budget` says that only money stands in the way."""
+    """Why no rung is permitted; `over_budget`: only money stands in the way; `undecided`: a rule is unknown."""
 
     reason: str
     over_budget: bool
+    undecided: bool = False
 
 
 def starting_tier(risk: Risk, task: TaskType, max_latency_ms: int | None) -> tuple[Tier, str]:
@@ -90,7 +91,7 @@ def route(request: RouteRequest, workflow: Workflow, models: Models, control: Co
     left = money_left(request, workflow, models)
     ruling = weigh(workflow.rules, ladder, _asked(request, left)) if workflow.rules else NO_RULING
     if ruling.unknown:
-        return NoRung(ruling.unknown, over_budget=False)
+        return NoRung(ruling.unknown, over_budget=False, undecided=True)
     first, reasons = _first(request, ladder, ruling)
     skipped: list[str] = []
     dear = 0
