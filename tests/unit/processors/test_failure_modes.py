@@ -1,4 +1,4 @@
-"""The table of docs/failure_modes.md: what each failure means at each stage, closed and open. The table is read here."""
+"""What each failure means at each stage, closed and open: docs/failure_modes.md has the table, which is read here."""
 
 import re
 from datetime import timedelta
