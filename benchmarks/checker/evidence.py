@@ -18,7 +18,10 @@ SHOWN: Final = 3
 UNCOMMITTED_S: Final = 15.0
 """Seconds for which an answer may wait for its commit: an answer older than that is no longer in flight at a fault."""
 ARRIVES_S: Final = 2.0
-"""Seconds within which a busy provider takes in what a process had sent before it died."""
+"""Seconds within which a provider takes in what a process had sent before it died."""
+ARRIVES_LATE_S: Final = 15.0
+"""The same where nobody was there any more when it was answered, a moment after it had begun: then who sent it was dead
+before it was taken in, however busy the provider was."""
 DUPLICATE: Final = "duplicate"
 
 
@@ -174,8 +177,9 @@ def _unexplained(seen: Evidence) -> Iterator[Call]:
 
 def _explains(fault: Fault, call: Call, again: float) -> bool:
     until = math.inf if call.ended is None else call.ended + UNCOMMITTED_S
+    arrives_s = ARRIVES_LATE_S if call.ended is not None and not call.answered else ARRIVES_S
     return (
-        fault.repeats_calls and call.began <= fault.ended + ARRIVES_S and again >= fault.began and until >= fault.began
+        fault.repeats_calls and call.began <= fault.ended + arrives_s and again >= fault.began and until >= fault.began
     )
 
 

@@ -42,6 +42,17 @@ def without(mapping, *keys):
     return {key: value for key, value in mapping.items() if key not in keys}
 
 
+def test_a_call_of_the_dead_may_be_taken_in_late():
+    """Sent before the kill, taken in by a busy provider seconds after it: nobody was there when it was answered."""
+
+    def evidence(*, answered):
+        late = Call("b/0/0/1", KILL + 5, KILL + 5.1, "9", answered=answered)
+        return replace(SOUND, calls=SOUND.calls | {"b/0/0/1": [late, Call("b/0/0/1", KILL + 9, KILL + 10, "2")]})
+
+    assert broken(evidence(answered=False)) == []
+    assert broken(evidence(answered=True)) == ["surplus calls that no fault explains: 1 (b/0/0/1)"]
+
+
 def test_sound_evidence_breaks_nothing():
     """A call that was open at the kill and was made again is what nobody can avoid."""
     assert broken(SOUND) == []
