@@ -16,7 +16,7 @@ from processors.models import Models
 from processors.problems import Level, Problem, errors_of
 from processors.prompts import RenderError, rendered
 from processors.sample import sample
-from processors.settings import Rung
+from processors.settings import Rung, WorkflowSettings
 from processors.toml_text import line_of, nearest
 from processors.workflow import Workflow, examine
 from schemas.base import json_text
@@ -55,6 +55,11 @@ def lint_bundle(bundle: Bundle, models: Models, today: date | None = None) -> tu
         if not errors_of(found):  # a policy over models that are not there says nothing
             found += golden_problems(bundle.files.get(POLICY_CASES, ""), workflow, models)
     return _errors_first(found)
+
+
+def settings_schema() -> dict[str, Any]:
+    """The JSON Schema of workflow.toml, for editors: its keys, their types and bounds, and what each section is for."""
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **WorkflowSettings.model_json_schema()}
 
 
 def _errors_first(found: list[Problem]) -> tuple[Problem, ...]:

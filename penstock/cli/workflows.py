@@ -18,6 +18,7 @@ from penstock.cli.session import Session, session_of
 from processors.bundle import CALIBRATION
 from processors.evaluators.calibration import Calibration
 from processors.lint import lint as lint_folder
+from processors.lint import settings_schema
 from processors.problems import Level, ModelsError, Problem, errors_of
 from processors.providers.http import connect
 
@@ -40,9 +41,15 @@ def lint(
         list[Path] | None,
         typer.Argument(help="Workflow folders; by default all of the project.", show_default=False),
     ] = None,
+    schema: Annotated[
+        bool, typer.Option("--schema", help="Print the JSON Schema of workflow.toml instead, for your editor.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Check workflow folders before they are released. Exit code 1 when any has an error; warnings are no error."""
+    if schema:
+        print_json(settings_schema())
+        return
     session = session_of(context)
     chosen = folders or compose.workflow_folders(session.settings)
     if not chosen:

@@ -1,10 +1,12 @@
 import json
+import tomllib
 from datetime import date
 from pathlib import Path
 
+import jsonschema_rs
 import pytest
 
-from processors.lint import lint, releasable
+from processors.lint import lint, releasable, settings_schema
 from processors.models import load_models
 from processors.problems import Level
 from processors.workflow import compile_workflow
@@ -118,3 +120,13 @@ def test_a_prompt_that_does_not_fit_the_window_is_found(files, folder, models):
 def test_a_missing_folder_is_a_problem_and_not_an_exception(tmp_path, models):
     """Whatever path lint is given, it answers."""
     assert "there is no such folder" in str(lint(tmp_path / "nowhere", models)[0])
+
+
+def test_editors_get_the_schema_that_lint_goes_by(files):
+    """The project's own workflow and the smallest one fit it; a misspelt key and a tier that is none do not."""
+    check = jsonschema_rs.validator_for(settings_schema())
+    ours = ROOT / "workflows" / "banking_intent" / "workflow.toml"
+    for text in (ours.read_text(), files["workflow.toml"]):
+        assert check.is_valid(tomllib.loads(text))
+        assert not check.is_valid(tomllib.loads(text.replace("owner", "ownr", 1)))
+        assert not check.is_valid(tomllib.loads(text.replace('tier = "A"', 'tier = "D"', 1)))
