@@ -13,11 +13,18 @@ Out = TypeVar("Out", bound=Record)
 Product = TypeVar("Product", bound=Record, covariant=True)
 
 
+NOTHING = JsonText("{}")
+
+
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """What a stage learned about a job: it becomes trace events and moves the job's totals."""
+    """What a stage learned about a job: it becomes trace events and moves the job's totals.
+
+    `decided_on` is what the decision rests on, as JSON.
+    """
 
     decision: Decision | None = None
+    decided_on: JsonText = NOTHING
     attempts: tuple[Attempt, ...] = ()
     findings: tuple[Finding, ...] = ()
     gate: GateDecision | None = None

@@ -10,6 +10,7 @@ from processors.freshness import stale
 from processors.outcome import Escalate, Facts, Outcome, Pass, Reject, Retry
 from processors.policy.failure import settle
 from processors.policy.ladder import stopped
+from processors.policy.recorded import as_json
 from processors.policy.route import NoRung, RouteRequest, route
 from processors.workflow import Workflow
 from schemas.envelope import Envelope, Head
@@ -42,14 +43,16 @@ class Routing:
         return workflow if isinstance(workflow, Retry) else self._route(head, admitted.job, workflow, control)
 
     def _route(self, head: Head, job: Job, workflow: Workflow, control: ControlState) -> Outcome[Routed]:
-        choice = route(request_of(head, job, workflow), workflow, self.catalog.models, control)
+        request = request_of(head, job, workflow)
+        choice = route(request, workflow, self.catalog.models, control)
         if isinstance(choice, NoRung):
             if choice.over_budget:
                 return Reject(Status.OVER_BUDGET, choice.reason)
             failed = FailureClass.POLICY if choice.undecided else FailureClass.PROVIDER
             return settle(Escalate(f"no rung is permitted: {choice.reason}", failed=failed), workflow)
         settled: dict[str, object] = {"rung": choice.rung, "control_version": control.version}
-        return Pass(Routed.made(job=job, decision=choice.decision), Facts(decision=choice.decision), settled)
+        facts = Facts(decision=choice.decision, decided_on=as_json(request, control.version))
+        return Pass(Routed.made(job=job, decision=choice.decision), facts, settled)
 
 
 def request_of(head: Head, job: Job, workflow: Workflow) -> RouteRequest:

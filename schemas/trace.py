@@ -47,7 +47,11 @@ class StageEvent(TraceEvent):
 
 
 class DecisionEvent(TraceEvent):
-    """Routing's choice of variant and model, with its reasons in order and what they ruled out."""
+    """Routing's choice of variant and model, with its reasons in order and what they ruled out.
+
+    `inputs` is all that the choice rests on, as JSON: with the workflow's version and the control history it can be
+    made again.
+    """
 
     TABLE: ClassVar[str] = "decisions"
 
@@ -57,6 +61,7 @@ class DecisionEvent(TraceEvent):
     gen_ai_request_model: str
     reasons: tuple[str, ...]
     skipped: tuple[str, ...]
+    inputs: str = "{}"
 
 
 class AttemptEvent(TraceEvent):

@@ -121,7 +121,7 @@ def _of_facts(
 ) -> Iterator[Event]:
     place = shared["event_id"]
     if facts.decision is not None:
-        yield _decision_row(shared, facts.decision)
+        yield _decision_row(shared, facts.decision, facts.decided_on)
     for attempt in facts.attempts:
         assert decision is not None, f"{attempt.attempt_id}: an attempt without a decision"
         yield from _attempt_rows(shared, attempt, decision)
@@ -151,7 +151,7 @@ def _of_facts(
         )
 
 
-def _decision_row(shared: dict[str, Any], decision: Decision) -> DecisionEvent:
+def _decision_row(shared: dict[str, Any], decision: Decision, decided_on: str) -> DecisionEvent:
     return DecisionEvent.of(
         {
             **shared,
@@ -162,6 +162,7 @@ def _decision_row(shared: dict[str, Any], decision: Decision) -> DecisionEvent:
             "gen_ai_request_model": decision.model,
             "reasons": decision.reasons,
             "skipped": decision.skipped,
+            "inputs": decided_on,
         }
     )
 

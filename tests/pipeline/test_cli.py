@@ -16,9 +16,16 @@ import pytest
 
 from penstock.cli.app import run_command
 from penstock.client import Client, SyncClient
+from penstock.compose import models
+from penstock.lines import connection
 from penstock.local.banking77 import split
 from penstock.run import PARTS
 from penstock.settings import load_settings
+from processors.control import ControlState
+from processors.policy.recorded import from_json
+from processors.policy.route import route
+from processors.workflow import compile_workflow
+from streams.kafka.follower import Follower
 
 pytestmark = pytest.mark.stack
 
@@ -257,3 +264,29 @@ def test_the_demo_accounts_for_every_job(worker, cli):
     assert sum(said["by_status"].values()) == 60
     assert float(said["ways"]["always_largest"]["cost_usd"]) > 0
     assert said["rows"]["attempts"] >= 60
+
+
+def test_every_decision_on_record_can_be_made_again(worker, cli):
+    """From its recorded inputs, the registry and the control history alone, without a look at it: all are the same."""
+    settings = load_settings()
+    history, bundles = [], {}
+    follower = Follower(
+        connection(settings),
+        lambda version, control: history.append((version, control)),
+        lambda bundle: bundles.setdefault((bundle.workflow, bundle.version), compile_workflow(bundle)),
+    )
+    follower.start()
+    follower.close()
+    states = {-1: ControlState()}
+    for version, control in history:
+        states[version] = states[max(states)].after(control, version)
+    columns = "workflow, workflow_version, variant, gen_ai_request_model AS model, reasons, skipped, inputs"
+    _, out, _ = cli("query", f"SELECT {columns} FROM decisions FINAL", "--json")
+    rows = json.loads(out)["rows"]
+    assert len(rows) > 200
+    for row in rows:
+        request, version = from_json(row["inputs"])
+        workflow = bundles[row["workflow"], row["workflow_version"]]
+        decision = route(request, workflow, models(settings), states[version]).decision
+        made = (decision.variant, decision.model, list(decision.reasons), list(decision.skipped))
+        assert made == (row["variant"], row["model"], row["reasons"], row["skipped"])

@@ -1,3 +1,4 @@
+from datetime import UTC
 from decimal import Decimal
 
 from hypothesis import given
@@ -5,6 +6,7 @@ from hypothesis import strategies as st
 
 from processors.control import ControlState
 from processors.models import Model, Models, Prices, ProviderSettings
+from processors.policy.recorded import as_json, from_json
 from processors.policy.route import Choice, NoRung, RouteRequest, route
 from processors.workflow import compile_workflow
 from schemas.control import Bundle, SwitchKind
@@ -48,6 +50,9 @@ requests = st.builds(
     max_latency_ms=st.one_of(st.none(), st.integers(1, 5000)),
     max_cost_usd=st.one_of(st.none(), amounts),
     spent=st.builds(Spent, nano_usd=st.integers(0, 10**9), unpriced=st.integers(0, 3)),
+    tenant=st.text(max_size=10),
+    segments=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
+    created_at=st.datetimes(timezones=st.just(UTC)),
 )
 
 
@@ -112,3 +117,12 @@ def test_over_budget_is_said_only_when_money_alone_stands_in_the_way(request, la
         assert request.max_cost_usd is not None
         fields = {name: getattr(request, name) for name in RouteRequest.__slots__} | {"max_cost_usd": None}
         assert isinstance(route(RouteRequest(**fields), workflow, models, control), Choice)
+
+
+@given(requests, ladders, some_models, controls, st.integers(-1, 1000))
+def test_a_recorded_decision_can_be_made_again(request, ladder, models, control, version):
+    """What was written down of the request leads to the same decision, without a look at it."""
+    workflow = _workflow(ladder)
+    again, seen = from_json(as_json(request, version))
+    assert seen == version
+    assert route(again, workflow, models, control) == route(request, workflow, models, control)

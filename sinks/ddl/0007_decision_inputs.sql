@@ -1,0 +1,1 @@
+ALTER TABLE decisions ADD COLUMN IF NOT EXISTS inputs String DEFAULT '{}' CODEC(ZSTD(3)) AFTER skipped;
