@@ -55,11 +55,13 @@ class KafkaPublisher:
         self._connection = connection
         self._transactional_id = connection.group(f"{connection.instance}.{name}.{slot}")
         self._own_partition = slot % PARTITIONS
+        self._limit_s = connection.transaction_timeout_ms / 1000  # the broker itself ends what is open for so long
         self._fence = fence
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="transactions")
         self._admin = connection.admin()
         self._failure: KafkaError | None = None
         self._producer: Producer | None = None
+        self._given_up: list[Producer] = []  # to let go of one could wait for the answer that never comes
         self._opened_at = 0.0
         self._closed = threading.Event()
 
@@ -143,7 +145,7 @@ class KafkaPublisher:
             # 4. the offsets of each group, fenced by its metadata
             for one in offsets:
                 send = functools.partial(producer.send_offsets_to_transaction, one.partitions, one.metadata, TIMEOUT_S)
-                self._patience.call(send, self._connection.transaction_timeout_ms / 1000)
+                self._patience.call(send, self._limit_s)
             # 5. commit
             fail_points.reach(fail_points.BEFORE_COMMIT)
             self._commit_until_answered(producer)
@@ -178,13 +180,24 @@ class KafkaPublisher:
         return self._own_partition if record.topic in BY_SLOT else PARTITION_BY_KEY
 
     def _commit_until_answered(self, producer: Producer) -> None:
-        """A commit that times out may have happened: it is asked again, never aborted."""
+        """A commit that times out may have happened: it is asked again, never aborted.
+
+        One that is unanswered for as long as the broker keeps a transaction open never will be: the request was lost in
+        a broker's restart. Then the slot is taken anew, and the positions tell what became of it.
+
+        Raises:
+            Hung: it was not answered in time; the producer can't be used again.
+        """
+        give_up = time.monotonic() + self._limit_s
         while True:
             try:
-                producer.commit_transaction(TIMEOUT_S)
+                producer.commit_transaction(self._limit_s)
             except KafkaException as failure:
                 if not failure.args[0].retriable() or self._closed.is_set():
                     raise
+                if time.monotonic() >= give_up:
+                    self._given_up.append(producer)
+                    raise Hung(f"no answer to a commit within {self._limit_s:g} s") from failure
                 log.warning("commit asked again", error=failure.args[0].str())
             else:
                 return
@@ -192,15 +205,19 @@ class KafkaPublisher:
     def _abort(self, producer: Producer, failure: KafkaException) -> _End:
         error = failure.args[0]
         log.warning("transaction failed", error=error.str(), fatal=error.fatal(), id=self._transactional_id)
+        give_up = time.monotonic() + self._limit_s
         while not error.fatal():
             if self._closed.is_set():
                 return _End.ABORTED
             try:
-                producer.abort_transaction(TIMEOUT_S)
+                producer.abort_transaction(self._limit_s)
             except KafkaException as again:
                 error = again.args[0]
                 if not error.retriable():
                     break
+                if time.monotonic() >= give_up:
+                    self._given_up.append(producer)
+                    return _End.HUNG
             else:
                 return _End.ABORTED
         return _End.FENCED
