@@ -10,6 +10,7 @@ from processors.providers.http import MAX_RESPONSE_BYTES
 from processors.providers.scripted import Canned, answer
 from schemas.avro import Codec
 from schemas.base import JsonText, sha256_hex
+from schemas.control import SwitchKind
 from schemas.job import Job
 from schemas.stages import Status
 from schemas.submission import MAX_JOB_BYTES
@@ -72,7 +73,50 @@ async def duplicate(line, snapshot):
     return "idempotency key 'order-7' was used before, by job j0"
 
 
-ENDS = (accepted, rejected, stale_context, over_budget, expired, failed, duplicate)
+OPEN = """
+[fallback]
+output = { intent = "found" }
+
+[failure]
+accept_unverified = ["schema"]
+"""
+
+
+def opened(line):
+    """Let the workflow fail open, from now on."""
+    files = line.bundle.files
+    settings = files["workflow.toml"].replace('owner = "someone"', 'owner = "someone"\nfailure_mode = "open"')
+    line.release(files | {"workflow.toml": settings + OPEN})
+
+
+async def fallback_answer(line, snapshot):
+    """No model may be asked, and the workflow fails open."""
+    opened(line)
+    for provider in ("near", "far"):
+        line.kill(SwitchKind.PROVIDER, provider)
+    line.submit("j1")
+    return "provider fails open: the fallback answers"
+
+
+async def accepted_unverified(line, snapshot):
+    """A check that the workflow can do without is killed, and it fails open."""
+    opened(line)
+    line.kill(SwitchKind.CHECK, "schema")
+    line.submit("j1")
+    return "check fails open: accepted without schema"
+
+
+ENDS = (
+    accepted,
+    rejected,
+    stale_context,
+    over_budget,
+    expired,
+    failed,
+    duplicate,
+    fallback_answer,
+    accepted_unverified,
+)
 BY_VERDICT = {"accepted_after_review", "corrected"}
 """Reached by a person's verdict: test_reviews.py."""
 
