@@ -23,7 +23,7 @@ CASES = "evals/cases.jsonl"
 _NAMED = (SETTINGS, INPUT_SCHEMA, OUTPUT_SCHEMA, CALIBRATION, POLICY_CASES)
 _PROMPT = re.compile(r"prompts/[a-z][a-z0-9_-]*/[a-z][a-z0-9_-]*\.md")
 _BESIDE = re.compile(r"README\.md|evals/.+|(.*/)?\.[^/]*")
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
+NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 def read_bundle(folder: Path, commit: str | None = None) -> Bundle:
@@ -60,7 +60,7 @@ def scan(folder: Path) -> tuple[dict[str, str], tuple[Problem, ...]]:
 def _folder_problems(folder: Path) -> Iterator[Problem]:
     if not folder.is_dir():
         yield Problem(str(folder), 0, "", "there is no such folder", "name a folder under workflows/")
-    elif not _NAME.fullmatch(folder.resolve().name):
+    elif not NAME.fullmatch(folder.resolve().name):
         found = f"a workflow can't be named {folder.resolve().name!r}"
         yield Problem(str(folder), 0, "", found, "use lower-case letters, digits and _, a letter first, at most 63")
     elif not (folder / SETTINGS).is_file():

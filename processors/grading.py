@@ -8,13 +8,13 @@ from processors.catalog import Catalog
 from processors.control import ReadControl
 from processors.evaluators.field_probability import Unmeasured, field_probability
 from processors.freshness import stale
-from processors.outcome import Climb, Escalate, Facts, Outcome, Pass, Reject, Retry
+from processors.outcome import Climb, Escalate, Facts, FailureClass, Outcome, Pass, Reject, Retry
 from processors.policy.failure import settle
 from processors.policy.gate import Passage, Ruling, rule
 from processors.policy.ladder import open_above
 from processors.workflow import Workflow
 from schemas.envelope import Envelope
-from schemas.stages import Accepted, FailureClass, GateDecision, Status, Validated
+from schemas.stages import Accepted, GateDecision, Status, Validated
 
 CONFIDENCE = "confidence"
 """How a workflow names the grade among what it can do without."""

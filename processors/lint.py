@@ -37,8 +37,8 @@ def lint(folder: Path, models: Models, today: date | None = None) -> tuple[Probl
     found = list(problems)
     if SETTINGS in files:
         bundle = Bundle.model_construct(workflow=folder.resolve().name, files=files)
-        found += lint_bundle(bundle, models, today)
-        workflow, _ = examine(bundle)
+        workflow, more = _of_bundle(bundle, models, today)
+        found += more
         if workflow is not None:
             found += _case_problems(folder / CASES, workflow)
     return _errors_first(found)
@@ -46,6 +46,10 @@ def lint(folder: Path, models: Models, today: date | None = None) -> tuple[Probl
 
 def lint_bundle(bundle: Bundle, models: Models, today: date | None = None) -> tuple[Problem, ...]:
     """What is wrong with a bundle, wherever it comes from; the same arguments otherwise."""
+    return _errors_first(_of_bundle(bundle, models, today)[1])
+
+
+def _of_bundle(bundle: Bundle, models: Models, today: date | None) -> tuple[Workflow | None, list[Problem]]:
     workflow, problems = examine(bundle)
     found = list(problems)
     if workflow is not None:
@@ -54,7 +58,7 @@ def lint_bundle(bundle: Bundle, models: Models, today: date | None = None) -> tu
         found += _calibration_problems(workflow, today)
         if not errors_of(found):  # a policy over models that are not there says nothing
             found += golden_problems(bundle.files.get(POLICY_CASES, ""), workflow, models)
-    return _errors_first(found)
+    return workflow, found
 
 
 def settings_schema() -> dict[str, Any]:

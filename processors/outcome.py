@@ -2,15 +2,25 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Generic, TypeAlias, TypeVar
 
 from schemas.base import JsonText, Record
 from schemas.envelope import Envelope
-from schemas.stages import Attempt, Decision, FailureClass, Finding, GateDecision, Status
+from schemas.stages import Attempt, Decision, Finding, GateDecision, Status
 
 In = TypeVar("In", bound=Record)
 Out = TypeVar("Out", bound=Record)
 Product = TypeVar("Product", bound=Record, covariant=True)
+
+
+class FailureClass(StrEnum):
+    """What could not be found out about a job: no model answers; a rule, a check or a grade is unknown."""
+
+    PROVIDER = "provider"
+    POLICY = "policy"
+    CHECK = "check"
+    GRADE = "grade"
 
 
 NOTHING = JsonText("{}")

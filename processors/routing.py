@@ -7,7 +7,7 @@ from datetime import datetime
 from processors.catalog import Catalog
 from processors.control import ControlState, ReadControl
 from processors.freshness import stale
-from processors.outcome import Escalate, Facts, Outcome, Pass, Reject, Retry
+from processors.outcome import Escalate, Facts, FailureClass, Outcome, Pass, Reject, Retry
 from processors.policy.failure import settle
 from processors.policy.ladder import stopped
 from processors.policy.recorded import as_json
@@ -15,7 +15,7 @@ from processors.policy.route import NoRung, RouteRequest, route
 from processors.workflow import Workflow
 from schemas.envelope import Envelope, Head
 from schemas.job import Job
-from schemas.stages import Admitted, FailureClass, Routed, Status
+from schemas.stages import Admitted, Routed, Status
 
 STOPPED_S = 10.0
 """Seconds after which a job that an operator has stopped is looked at again."""

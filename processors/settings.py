@@ -6,9 +6,10 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
+from processors.outcome import FailureClass
 from processors.toml_text import Path, Settings
 from schemas.job import Risk, TaskType
-from schemas.stages import FailureClass, Tier
+from schemas.stages import Tier
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
 Probability = Annotated[float, Field(ge=0, le=1)]

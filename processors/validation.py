@@ -11,14 +11,14 @@ from processors.checks import strict_json
 from processors.checks.strict_json import Parsed
 from processors.control import ControlState, ReadControl
 from processors.freshness import stale
-from processors.outcome import Climb, Escalate, Facts, Outcome, Pass, Retry
+from processors.outcome import Climb, Escalate, Facts, FailureClass, Outcome, Pass, Retry
 from processors.policy.failure import settle
 from processors.policy.ladder import open_above
 from processors.workflow import Workflow
 from schemas.base import JsonText, json_text
 from schemas.control import SwitchKind
 from schemas.envelope import Envelope
-from schemas.stages import Answer, FailureClass, Finding, Validated, Verdict
+from schemas.stages import Answer, Finding, Validated, Verdict
 
 STRUCTURE = "structure"
 SCHEMA = "schema"

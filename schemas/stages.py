@@ -33,15 +33,6 @@ class Tier(StrEnum):
     C = "C"
 
 
-class FailureClass(StrEnum):
-    """What could not be found out about a job: no model answers; a rule, a check or a grade is unknown."""
-
-    PROVIDER = "provider"
-    POLICY = "policy"
-    CHECK = "check"
-    GRADE = "grade"
-
-
 class Verdict(StrEnum):
     """What a check says. Unknown is never read as allow."""
 

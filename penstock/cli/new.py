@@ -1,7 +1,6 @@
 """new: the folder of a workflow, ready to be edited."""
 
 import getpass
-import re
 from typing import Annotated
 
 import typer
@@ -10,11 +9,10 @@ from penstock import compose, scaffold
 from penstock.cli.codes import Exit, Failed
 from penstock.cli.output import AsJson, print_json, say
 from penstock.cli.session import session_of
+from processors.bundle import NAME
 from processors.lint import lint
 from processors.problems import errors_of
 from schemas.stages import Tier
-
-NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
 
 def register(app: typer.Typer) -> None:

@@ -13,6 +13,7 @@ from rich.table import Table
 from penstock import compose, releases, wanted
 from penstock.cli.codes import Exit, Failed
 from penstock.cli.output import AsJson, console, print_json, say
+from penstock.cli.project import workflow_folder
 from penstock.cli.session import Session, session_of
 from processors.bundle import read_bundle
 from processors.control import ControlState
@@ -45,11 +46,9 @@ def publish(
 ) -> None:
     """Put workflows on the registry as they are in the project's folder: each content is one version, for ever."""
     session = session_of(context)
-    known = _project_s(session)
-    if name is not None and name not in known:
-        raise typer.BadParameter(f"{name!r} is no workflow of this project; there are {', '.join(known) or 'none'}")
+    folders = compose.workflow_folders(session.settings) if name is None else [workflow_folder(session, name)]
+    names = [folder.name for folder in folders]
     _ready(session)
-    names = known if name is None else [name]
     found = releases.publish(session.settings, names, _act(why), activate=activate, anyway=anyway)
     if as_json:
         print_json({"published": [_published_json(one) for one in found]})
@@ -151,7 +150,7 @@ def diff(
 def _version(session: Session, name: str, version: str, published: dict[str, Bundle]) -> Bundle:
     if version != FOLDER:
         return chosen(name, version, published)
-    return read_bundle(session.settings.project / "workflows" / name)
+    return read_bundle(workflow_folder(session, name))
 
 
 def _file_diff(path: str, before: Bundle, after: Bundle) -> list[str]:
@@ -258,10 +257,6 @@ def _known(board: Switchboard, name: str) -> dict[str, Bundle]:
     if not published:
         raise Failed(Exit.BAD, f"no version of {name!r} is on the registry; publish it: penstock publish {name}")
     return published
-
-
-def _project_s(session: Session) -> list[str]:
-    return [folder.name for folder in compose.workflow_folders(session.settings)]
 
 
 def _act(why: str) -> Act:

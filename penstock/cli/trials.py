@@ -18,6 +18,7 @@ from penstock.cli import trial_view
 from penstock.cli.codes import Exit, Failed
 from penstock.cli.job_input import FileInput, JsonInput, TextInput, job_input
 from penstock.cli.output import AsJson, console, errors, print_json, say
+from penstock.cli.project import workflow_folder
 from penstock.cli.session import Session, session_of
 from penstock.evals import Evaluation, evaluate, figures, read_cases
 from penstock.trial import ACCEPTED, ESCALATED, Trial, Trials, opened
@@ -196,14 +197,7 @@ def _run(session: Session, name: str, version: str | None, work: Callable[[Trial
 
 def _bundle(session: Session, name: str, version: str | None) -> Bundle:
     """The workflow as it lies in the folder, or a published version of it."""
-    return _folder_s(session, name) if version is None else _published(session, name, version)
-
-
-def _folder_s(session: Session, name: str) -> Bundle:
-    known = [folder.name for folder in compose.workflow_folders(session.settings)]
-    if name not in known:
-        raise Failed(Exit.USAGE, f"{name!r} is no workflow of this project; there are {', '.join(known) or 'none'}")
-    return read_bundle(session.settings.project / "workflows" / name)
+    return read_bundle(workflow_folder(session, name)) if version is None else _published(session, name, version)
 
 
 def _published(session: Session, name: str, version: str) -> Bundle:

@@ -14,6 +14,7 @@ from rich.table import Table
 from penstock import compose
 from penstock.cli.codes import Exit, Failed
 from penstock.cli.output import AsJson, console, errors, number, print_json, say
+from penstock.cli.project import workflow_folder
 from penstock.cli.session import Session, session_of
 from processors.bundle import CALIBRATION
 from processors.evaluators.calibration import Calibration
@@ -107,7 +108,7 @@ def calibrate(
 ) -> None:
     """Learn what this workflow's raw scores are worth, and write calibration.json. It calls the models."""
     session = session_of(context)
-    folder = _folder(session, workflow)
+    folder = workflow_folder(session, workflow)
     source, labelled = _cases(folder, cases)
     with errors.status(f"running {len(labelled)} cases through {workflow} …"):
         fitted = asyncio.run(_fit(session, folder, labelled, source))
@@ -118,13 +119,6 @@ def calibrate(
         return
     console.print(evidence(fitted))
     say("nothing was written" if dry_run else f"wrote {folder / CALIBRATION}; put it in force with: penstock publish")
-
-
-def _folder(session: Session, workflow: str) -> Path:
-    known = {folder.name: folder for folder in compose.workflow_folders(session.settings)}
-    if workflow not in known:
-        raise Failed(Exit.USAGE, f"{workflow!r} is no workflow of this project; there are {', '.join(known) or 'none'}")
-    return known[workflow]
 
 
 def _cases(folder: Path, named: str) -> "tuple[str, tuple[Case, ...]]":

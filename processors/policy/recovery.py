@@ -3,10 +3,10 @@
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from processors.outcome import Climb, Escalate, Facts, Reject, Retry
+from processors.outcome import Climb, Escalate, Facts, FailureClass, Reject, Retry
 from processors.providers.errors import ErrorClass
 from processors.providers.port import Failure
-from schemas.stages import FailureClass, Status
+from schemas.stages import Status
 
 MAX_ATTEMPTS = 3
 """Attempts in place: the first and two retries."""

@@ -28,14 +28,13 @@ class Switchboard:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._desk = Desk(connection, NAME, "penstock versions")
         self._clear()
         self._control = Codec("Control", Control)
         self._bundle = Codec("Bundle", Bundle)
 
     def __enter__(self) -> Self:
         # 1. shut out whoever else would write; 2. only then read what is there
-        self._desk.__enter__()
+        self._desk = Desk(self._connection, NAME, "penstock versions").__enter__()
         self.look()
         return self
 
