@@ -1,7 +1,7 @@
 """A job through the five processors without a broker: to try a workflow, to judge it by cases, or as a library.
 
-The processors and the totals are those of the pipeline; what the broker does for a job is not here: nothing survives
-the process, duplicates are not known, and what would wait for minutes ends as `waiting`.
+The processors and the ways between them are those of the map; what the broker does for a job is not here: nothing
+survives the process, duplicates are not known, and what would wait for minutes ends as `waiting`.
 """
 
 import asyncio
@@ -26,20 +26,25 @@ from processors.grading import Grading
 from processors.inference import Inference
 from processors.intake import Intake
 from processors.models import Models
-from processors.outcome import Climb, Escalate, Outcome, Pass, Processor, Reject, Retry
+from processors.outcome import Outcome, Processor
 from processors.providers.http import connect
 from processors.providers.port import Provider
 from processors.routing import Routing
 from processors.validation import Validation
 from processors.workflow import Workflow
-from schemas.base import JsonText
+from schemas.base import JsonText, json_text
 from schemas.control import Bundle
 from schemas.envelope import Envelope, Head
-from schemas.stages import Accepted, Admitted, Attempt, GateDecision, Status, Submission
-from schemas.submission import origin_of, read_submission, undecided_job
-from streams.pipeline import STAGES
+from schemas.stages import Attempt, GateDecision, Status
+from streams.assignment import Assignment
+from streams.header_names import DUE, header_int
+from streams.pipeline import STAGES, Processors, pipeline
+from streams.records import Address, Delivery, Raw, Record
 from streams.stage import Moment
+from streams.topics import DEAD_LETTERS, ESCALATIONS, JOBS, RESULTS
 from streams.trace_rows import after
+from streams.wire import returning_record
+from streams.work import StageWork
 
 LONGEST_WAIT_S: Final = 15.0
 """Seconds that a trial waits before a stage is tried again; a job that must wait longer ends as `waiting`."""
@@ -110,13 +115,13 @@ class Trials:
         chance = random.SystemRandom().random
         self._clock = clock
         self._control = control
-        self._processors: dict[str, Processor[Any, Any]] = {
-            "intake": Intake(catalog, switches, clock),
-            "routing": Routing(catalog, switches, clock),
-            "inference": Inference(catalog, providers, switches, clock, asyncio.sleep, chance),
-            "validation": Validation(catalog, switches),
-            "grading": Grading(catalog, switches, clock),
-        }
+        self._run = Processors(
+            intake=Intake(catalog, switches, clock),
+            routing=Routing(catalog, switches, clock),
+            inference=Inference(catalog, providers, switches, clock, asyncio.sleep, chance),
+            validation=Validation(catalog, switches),
+            grading=Grading(catalog, switches, clock),
+        )
 
     async def run(self, fields: Mapping[str, Any]) -> Trial:
         """A job from the fields that a producer would publish.
@@ -124,10 +129,7 @@ class Trials:
         Raises:
             Unreadable: they are no JSON object.
         """
-        now = self._clock()
-        origin = origin_of("trial", 0, 0, None, ())
-        submission = read_submission(orjson.dumps(dict(fields)), origin, now)
-        return await _Trip(self._processors, self._clock, self._control.version, submission).run()
+        return await _Trip(self._run, self._clock, self._control.version, fields).run()
 
 
 async def run_job(workflow: str, value: Any, *, project: Path | None = None, **fields: Any) -> Trial:
@@ -171,80 +173,78 @@ async def opened(models: Models, bundle: Bundle) -> AsyncIterator[Trials]:
 
 
 class _Trip:
-    """One job on its way."""
+    """One job on its way: what a stage writes for it is what the next one reads, as on the broker."""
 
     def __init__(
-        self,
-        processors: "Mapping[str, Processor[Any, Any]]",
-        clock: Callable[[], datetime],
-        control_version: int,
-        submission: Envelope[Submission],
+        self, run: Processors, clock: Callable[[], datetime], control_version: int, fields: Mapping[str, Any]
     ) -> None:
-        self._processors = processors
         self._clock = clock
         self._control_version = control_version
         self._began = time.perf_counter()
-        self._job = undecided_job(submission.payload, submission.head.workflow)
         self._steps: list[TrialStep] = []
-
-        self._stage: str = STAGES[0]
-        self._envelope: Envelope[Any] = submission
+        self._record = Record(JOBS.name, None, orjson.dumps(dict(fields)))
+        self._head: Head = JOBS.decode(self._delivered(0)).head
+        watched = Processors(**{name: self._watched(name, getattr(run, name)) for name in STAGES})
+        self._works = {
+            topic.name: StageWork(stage, "trial", "trial", clock, lambda: control_version)
+            for stage in pipeline(watched, dict.fromkeys(STAGES, 1))
+            for topic in stage.reads
+        }
 
     async def run(self) -> Trial:
-        for _ in range(MAX_STEPS):
-            outcome = await self._step()
-            ended = self._ended(outcome)
+        for n in range(MAX_STEPS):
+            delivery = self._delivered(n)
+            emission = await self._works[self._record.topic](delivery)
+            self._record = next(record for record in emission.records if record.topic != DEAD_LETTERS.name)
+            ended = await self._ended() if self._record.topic not in self._works else None
             if ended is not None:
                 return ended
-            await self._go_on(outcome)
-        raise AssertionError(f"{self._envelope.head.job_id}: no end after {MAX_STEPS} steps")
+        raise AssertionError(f"{self._record.key!r}: no end after {MAX_STEPS} steps")
 
-    async def _step(self) -> Outcome[Any]:
-        head, started = self._envelope.head, time.perf_counter()
-        outcome = await self._processors[self._stage](self._envelope)
-        took_ms = (time.perf_counter() - started) * 1000
-        self._steps.append(TrialStep(self._stage, head.rung, head.round, outcome, took_ms))
-        moment = Moment(self._clock(), 0.0, took_ms, "trial", self._control_version, 0)
-        self._envelope = Envelope.made(head=after(self._stage, head, outcome, moment), payload=self._envelope.payload)
-        return outcome
+    def _delivered(self, n: int) -> Delivery:
+        record, now = self._record, int(self._clock().timestamp() * 1000)
+        raw = Raw(record.key, record.value, record.headers)
+        return Delivery(Address(record.topic, 0, n), now, raw, Assignment(record.topic, 0))
 
-    def _ended(self, outcome: Outcome[Any]) -> Trial | None:
-        match outcome:
-            case Pass(product=Accepted() as accepted, reason=reason):
-                return self._trial(ACCEPTED, reason, output=accepted.output)
-            case Escalate(reason=reason, proposed=proposed):
-                return self._trial(ESCALATED, reason, proposed=proposed)
-            case Reject(status=status, reason=reason, output=output):
-                return self._trial(status.value, reason, output=output)
-            case Retry(reason=reason, after_s=after_s) if after_s > LONGEST_WAIT_S:
-                return self._trial(WAITING, f"{reason}; to be tried again after {after_s:.0f} s")
-            case _:
-                return None
+    def _watched(self, stage: str, runs: "Processor[Any, Any]") -> "Processor[Any, Any]":
+        async def watch(envelope: Envelope[Any]) -> Outcome[Any]:
+            head, started = envelope.head, time.perf_counter()
+            outcome = await runs(envelope)
+            took_ms = (time.perf_counter() - started) * 1000
+            self._steps.append(TrialStep(stage, head.rung, head.round, outcome, took_ms))
+            self._head = after(stage, head, outcome, Moment(self._clock(), 0.0, took_ms, "", self._control_version, 0))
+            return outcome
+
+        return watch
+
+    async def _ended(self) -> Trial | None:
+        """The trial if what was written last ends it; else the record comes back when its time has come."""
+        record = self._record
+        if record.topic == RESULTS.name:
+            result = orjson.loads(record.value or b"")
+            return self._trial(result["status"], result["reason"], output=_text(result["output"]))
+        if record.topic == ESCALATIONS.name:
+            escalation = orjson.loads(record.value or b"")
+            return self._trial(ESCALATED, escalation["reason"], proposed=_text(escalation["proposed"]))
+        wait_s = header_int(record.headers, DUE, 0) / 1000 - self._clock().timestamp()
+        if wait_s > LONGEST_WAIT_S:
+            reason = self._steps[-1].outcome.reason
+            return self._trial(WAITING, f"{reason}; to be tried again after {wait_s:.0f} s")
+        await asyncio.sleep(max(0.0, wait_s))
+        back = returning_record(self._delivered(0))
+        assert back is not None, f"{record.topic}: a stage wrote what returns nowhere"
+        self._record = back
+        return None
 
     def _trial(
         self, status: str, reason: str, *, output: JsonText | None = None, proposed: JsonText | None = None
     ) -> Trial:
         took_ms = (time.perf_counter() - self._began) * 1000
-        return Trial(self._envelope.head, status, reason, output, proposed, tuple(self._steps), took_ms)
+        return Trial(self._head, status, reason, output, proposed, tuple(self._steps), took_ms)
 
-    async def _go_on(self, outcome: Outcome[Any]) -> None:
-        head = self._envelope.head
-        match outcome:
-            case Pass():
-                self._stage = STAGES[STAGES.index(self._stage) + 1]
-                self._envelope = Envelope.made(head=head.but(**outcome.head), payload=outcome.product)
-            case Climb():
-                self._to_routing(head.but(rung=head.rung + 1, round=0))
-            case Retry(after_s=after_s):
-                await asyncio.sleep(after_s)
-                if self._stage == "inference":
-                    self._to_routing(head.but(round=head.round + 1))
-            case Escalate() | Reject():
-                raise AssertionError(f"{self._stage}: a job that has ended goes nowhere")
 
-    def _to_routing(self, head: Head) -> None:
-        self._stage = "routing"
-        self._envelope = Envelope.made(head=head, payload=Admitted.made(job=self._job, decided=None))
+def _text(value: Any) -> JsonText | None:
+    return None if value is None else json_text(value)
 
 
 def in_force(workflow: Workflow) -> ControlState:

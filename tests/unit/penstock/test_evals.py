@@ -191,3 +191,28 @@ def test_trials_run_beside_each_other(owner):
             return await asyncio.gather(*map(trials.run, jobs))
 
     assert {trial.status for trial in asyncio.run(many())} == {"escalated"}
+
+
+async def test_a_retry_that_would_come_after_the_deadline_ends_a_trial_as_expired(owner):
+    """A trial waits no longer than its job may take: it ends as expired, with the provider's reason."""
+    busy = Canned(b'{"error": {"message": "slow down"}}', 429, {"retry-after": "9"})
+
+    trial = await owner.trials(lambda _: busy).run({"workflow": "sorting", "input": {"text": "a"}, "deadline_ms": 3000})
+
+    assert trial.status == "expired"
+    assert "before the deadline" in trial.reason
+    assert trial.attempts[-1].error_class == "wait_until"
+
+
+async def test_a_bug_in_a_stage_ends_a_trial_as_failed(owner, monkeypatch):
+    """What the pipeline would put among the dead letters is a failed trial that names the stage, no traceback."""
+    monkeypatch.setattr("processors.validation.Validation.__call__", _broken)
+
+    trial = await owner.trials(lambda _: answer('"yes"')).run({"workflow": "sorting", "input": {"text": "a"}})
+
+    assert trial.status == "failed"
+    assert "ZeroDivisionError in validation" in trial.reason
+
+
+async def _broken(self, envelope):
+    return 1 / 0
