@@ -5,7 +5,6 @@ the rungs below. A rung sees the hard ones only, and a map fitted on all of them
 """
 
 import asyncio
-import json
 import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
 from processors.bundle import read_bundle
+from processors.cases import Case
 from processors.catalog import Catalog
 from processors.control import ControlState
 from processors.evaluators.calibration import Calibration, Evidence, Map, log_odds
@@ -52,15 +52,6 @@ class CalibrationError(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """A labelled case: what a job's input is, and what its output should be."""
-
-    id: str
-    input: Any
-    expected: Any
-
-
-@dataclass(frozen=True, slots=True)
 class Scored:
     """One case's answer at one rung: the model that answered, its raw score, and whether the answer was right."""
 
@@ -68,23 +59,6 @@ class Scored:
     model: str
     raw: float
     right: bool
-
-
-def read_cases(path: Path) -> tuple[Case, ...]:
-    """The cases of a file with one JSON object `{"id", "input", "expected"}` a line.
-
-    Raises:
-        CalibrationError: a line is no case.
-    """
-    cases = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
-        try:
-            fields = json.loads(line)
-            cases.append(Case(str(fields["id"]), fields["input"], fields["expected"]))
-        except (ValueError, KeyError, TypeError) as error:
-            expected = 'expected {"id": …, "input": …, "expected": …}'
-            raise CalibrationError(f"{path.name}:{number}: {expected}: {error}") from error
-    return tuple(cases)
 
 
 async def calibrate(
@@ -165,8 +139,8 @@ class _Runner:
         score = measure(validated.product, self.workflow)
         if score.raw is None:
             return str(score.calibrated)
-        right = validated.product.output == json_text(case.expected)
-        return Scored(case, answered.product.completion.model, score.raw, right)
+        output = validated.product.output
+        return Scored(case, answered.product.completion.model, score.raw, case.met(output))
 
 
 async def _scored(runner: _Runner, cases: Sequence[Case], at_once: int) -> list[Scored]:

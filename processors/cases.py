@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import orjson
@@ -20,8 +20,8 @@ class Case:
     id: str
     input: Any
     expected: str | None
-    must: Schema | None
-    segments: Mapping[str, str]
+    must: Schema | None = None
+    segments: Mapping[str, str] = field(default_factory=dict)
 
     def met(self, output: str) -> bool:
         """Whether an output, as canonical JSON, is what it must be."""

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Final
+from typing import Annotated, Any, Final
 
 import typer
 from rich.markup import escape
@@ -16,15 +16,15 @@ from penstock.cli.codes import Exit, Failed
 from penstock.cli.output import AsJson, console, errors, number, print_json, say
 from penstock.cli.project import workflow_folder
 from penstock.cli.session import Session, session_of
+from penstock.evals import read_cases
 from processors.bundle import CALIBRATION
+from processors.cases import Case
 from processors.evaluators.calibration import Calibration
 from processors.lint import lint as lint_folder
 from processors.lint import settings_schema
 from processors.problems import Level, ModelsError, Problem, errors_of
 from processors.providers.http import connect
-
-if TYPE_CHECKING:
-    from penstock.calibrate import Case
+from schemas.base import json_text
 
 BANKING77: Final = "banking77"
 
@@ -98,7 +98,7 @@ def calibrate(
         str,
         typer.Option(
             "--cases",
-            help='Labelled cases, one {"id", "input", "expected"} a line, that no prompt was written with; '
+            help='Labelled cases, one {"id", "input", "expected" or "must"} a line, that no prompt was written with; '
             f"{BANKING77} is the calibration part of the data that comes with Penstock.",
             show_default="evals/calibration.jsonl of the workflow",
         ),
@@ -121,24 +121,22 @@ def calibrate(
     say("nothing was written" if dry_run else f"wrote {folder / CALIBRATION}; put it in force with: penstock publish")
 
 
-def _cases(folder: Path, named: str) -> "tuple[str, tuple[Case, ...]]":
+def _cases(folder: Path, named: str) -> tuple[str, tuple[Case, ...]]:
     path = Path(named) if named else folder / "evals" / "calibration.jsonl"
     if named != BANKING77 and not path.is_file():
         raise Failed(Exit.USAGE, f"there are no cases at {path}: name a file, or {BANKING77}, with --cases")
-    from penstock.calibrate import Case, read_cases  # noqa: PLC0415 -- the local extra may be missing
-
     if named == BANKING77:
         from penstock.local.banking77 import split  # noqa: PLC0415 -- 10,000 rows that no other command needs
 
         part = split("calibrate")
         return "banking77, calibration part", tuple(
-            Case(f"banking77-{place}", {"text": message.text}, {"intent": message.label})
+            Case(f"banking77-{place}", {"text": message.text}, json_text({"intent": message.label}))
             for place, message in enumerate(part)
         )
     return path.name, read_cases(path)
 
 
-async def _fit(session: Session, folder: Path, labelled: "tuple[Case, ...]", source: str) -> Calibration:
+async def _fit(session: Session, folder: Path, labelled: tuple[Case, ...], source: str) -> Calibration:
     from penstock.calibrate import calibrate as fit  # noqa: PLC0415 -- the local extra may be missing
 
     models = compose.models(session.settings)

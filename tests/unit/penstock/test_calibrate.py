@@ -8,12 +8,11 @@ import pytest
 
 from penstock.calibrate import (
     CalibrationError,
-    Case,
     calibrate,
     expected_calibration_error,
     lower_bound,
-    read_cases,
 )
+from processors.cases import Case
 from processors.models import read_models
 from processors.problems import WorkflowError
 from processors.providers.scripted import ScriptedProvider, answer
@@ -65,7 +64,7 @@ def folder(tmp_path):
 
 
 def _cases(n):
-    return [Case(str(i), {"text": f"message {i}"}, "a") for i in range(n)]
+    return [Case(str(i), {"text": f"message {i}"}, '"a"') for i in range(n)]
 
 
 def _overconfident(request):
@@ -147,16 +146,6 @@ def test_a_workflow_that_does_not_compile_is_refused(folder):
     (folder / "workflow.toml").write_text("task =")
     with pytest.raises(WorkflowError, match="this is not TOML"):
         _fit(folder, 100)
-
-
-def test_cases_are_read_line_by_line(tmp_path):
-    """A line that is no case is named."""
-    path = tmp_path / "cases.jsonl"
-    path.write_text('{"id": 1, "input": {"text": "x"}, "expected": "a"}\n')
-    assert read_cases(path) == (Case("1", {"text": "x"}, "a"),)
-    path.write_text('{"id": 1}\n')
-    with pytest.raises(CalibrationError, match=r"cases\.jsonl:1: expected"):
-        read_cases(path)
 
 
 def test_the_clopper_pearson_bound():
