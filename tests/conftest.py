@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+from penstock.local.model_server.__main__ import load_models
 from penstock.local.stack import embedded
 
 # Properties are about behaviour: how long an example takes says something about the machine, not about the code.
@@ -37,14 +38,26 @@ def eventually():
 
 
 @pytest.fixture(scope="session")
-def stack(tmp_path_factory):
+def models_folder():
+    """Give the folder of the local models: trained once for many runs, and named by their content."""
+    _MODELS.mkdir(parents=True, exist_ok=True)
+    return _MODELS
+
+
+@pytest.fixture(scope="session")
+def models(models_folder):
+    """Give the local models."""
+    return load_models(models_folder)
+
+
+@pytest.fixture(scope="session")
+def stack(tmp_path_factory, models_folder):
     """Give the one embedded stack of the whole run: real Kafka, warehouse and model server on free ports.
 
     Whoever kills or freezes a component of it leaves it running as it was found.
     """
     folder = tmp_path_factory.mktemp("stack")
-    _MODELS.mkdir(parents=True, exist_ok=True)
     (folder / "model_server").mkdir()
-    (folder / "model_server" / "models").symlink_to(_MODELS)  # trained once for many runs; named by their content
+    (folder / "model_server" / "models").symlink_to(models_folder)
     with embedded(folder) as running:
         yield running

@@ -128,7 +128,7 @@ LONG: Final = Size(
     extras=25,
 )
 SHORT: Final = Size(
-    jobs=400,
+    jobs=320,
     window=150,
     inference_kills=1,
     other_kills=("grading",),

@@ -18,7 +18,7 @@ pytestmark = [pytest.mark.stack, pytest.mark.timeout(240)]
 
 SLOW_MS = 1_000
 QUICK_MS = 20
-JOBS = 400
+JOBS = 250
 READY_S = 120.0  # two starts, one after the other, on a busy machine
 HEALTH = {"PENSTOCK_HEALTH_PORT": "0"}
 FINISHED = 'penstock_records_finished_total{outcome="%s",stage="grading"}'

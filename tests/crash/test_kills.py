@@ -24,9 +24,8 @@ def until_calls_are_open(site, *alive):
 @pytest.mark.parametrize(
     ("jobs", "victim", "others", "kills"),
     [
-        pytest.param(1_500, (), (), 1, id="the only process"),
-        pytest.param(600, (), (), 3, id="the only process, three times"),
-        pytest.param(500, ("inference",), BUT_INFERENCE, 1, id="inference alone"),
+        pytest.param(300, (), (), 3, id="the only process, three times"),
+        pytest.param(300, ("inference",), BUT_INFERENCE, 1, id="inference alone"),
     ],
 )
 def test_no_job_is_lost_or_ended_twice_by_kill_9(site, jobs, victim, others, kills):
@@ -49,7 +48,7 @@ def test_sigterm_finishes_what_is_in_flight(site):
     """A worker told to end calls nobody twice, ends with 0 in time, and its successor goes on where it stopped."""
     site.models.set_latency(SLOW_MS)
     worker = site.start()
-    published = site.publish(300)
+    published = site.publish(200)
     until_calls_are_open(site, worker)
     assert worker.terminate(DRAIN_S) == 0
     site.models.set_latency(QUICK_MS)
@@ -67,8 +66,8 @@ def test_no_row_is_lost_or_doubled_by_kill_9_of_the_sink(site, stack, during_ins
     site.models.set_latency(QUICK_MS)
     stages = site.start(*STAGES, REVIEWS)
     sink = site.start("sink")
-    published = site.publish(400)
-    wait_for(lambda: site.rows("jobs") >= 100, "some rows of jobs", alive=(stages, sink))
+    published = site.publish(200)
+    wait_for(lambda: site.rows("jobs") >= 50, "some rows of jobs", alive=(stages, sink))
     if during_insert:
         with stack.paused("warehouse"):  # the sink's insert waits for an answer that never comes
             site.wait_for_ends(len(published), alive=(stages, sink))

@@ -20,7 +20,7 @@ def test_a_frozen_sink_that_wakes_up_late_does_no_harm(site, stack):
     site.models.set_latency(QUICK_MS)
     stages = site.start(*STAGES, REVIEWS)
     zombie = site.start("sink", **SHORT)
-    first = site.publish(200)
+    first = site.publish(120)
     wait_for(lambda: site.rows("jobs") >= 50, "some rows of jobs", alive=(stages, zombie))
     zombie.signal(signal.SIGSTOP)
     try:
@@ -29,7 +29,7 @@ def test_a_frozen_sink_that_wakes_up_late_does_no_harm(site, stack):
         wait_for(lambda: site.rows("v_jobs") == len(first), "the heir's rows", alive=(stages, heir))
     finally:
         zombie.signal(signal.SIGCONT)
-    second = site.publish(200, len(first))
+    second = site.publish(80, len(first))
     site.wait_for_ends(len(first) + len(second), alive=(stages, heir))
     assert stages.terminate(60) == 0
     on_topic = traced(read_all(stack.broker, f"{site.settings.prefix}traces"))

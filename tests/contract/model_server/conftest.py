@@ -6,22 +6,10 @@ from aiohttp import ClientSession
 from aiohttp.test_utils import TestServer
 
 from penstock.local import banking77
-from penstock.local.model_server.__main__ import load_models
 from penstock.local.model_server.server import ModelServer
 from penstock.local.model_server.settings import Settings
 
 LABELS = "Classify the message.\n\nLabels:\n" + banking77.described_labels()
-
-
-@pytest.fixture(scope="session")
-def models_folder(tmp_path_factory):
-    """The same folder for the whole session, so that the models are trained once."""
-    return tmp_path_factory.getbasetemp() / "local-models"
-
-
-@pytest.fixture(scope="session")
-def models(models_folder):
-    return load_models(models_folder)
 
 
 class Served:
