@@ -8,7 +8,7 @@ from typing import Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict
 
-from penstock.local import broker, jars, warmup
+from penstock.local import broker, jars, lapse, warmup
 from penstock.local.ports import HOST
 from penstock.settings import Settings
 
@@ -141,6 +141,12 @@ class StackPlan(BaseModel):
             jars.fetch(self.cache, repository=self.repository, progress=progress)
             warmup.ensure(self.broker, progress=progress)
 
+    def _prepare_broker(self) -> None:
+        plan = self.broker
+        if lapse.was_killed(plan):
+            lapse.let_lapse(plan)
+        broker.prepare(plan)
+
     def _component(self, name: Name) -> Component:
         port = self.ports[name]
         is_broker = name == "broker"
@@ -157,7 +163,7 @@ class StackPlan(BaseModel):
             stop_limit_s=30.0 if is_broker else 15.0,
             marks=self.broker.main if is_broker else (f"penstock.local.{name}", str(data)),
             command=(lambda: broker.command(self.broker)) if is_broker else (lambda: _module(name, port, data) + more),
-            before_start=(lambda: broker.prepare(self.broker)) if is_broker else _nothing,
+            before_start=self._prepare_broker if is_broker else _nothing,
             tls=is_broker and self.broker.tls,
         )
 

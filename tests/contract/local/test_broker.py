@@ -127,6 +127,24 @@ def test_broker_keeps_what_it_acknowledged(own, kill):
     assert read(own.broker, topic, 5, "read_uncommitted") == [b"0", b"1", b"2", b"open", b"3"]
 
 
+def test_a_killed_broker_is_fenced_before_its_successor_starts(own, eventually, tmp_path):
+    """Its successor is let in at once and sees no leaders before: a coordinator without leaders drops markers."""
+    make_topic(own.broker, "led")
+    producer = Producer({"bootstrap.servers": own.broker})
+    producer.produce("led", b"x")
+    assert producer.flush(30) == 0
+    log = own.settings(tmp_path).data_dir / "logs" / "broker.log"
+    before = log.stat().st_size
+    own.restart("broker", kill=True)
+
+    def said(*words):
+        return [line for line in log.read_bytes()[before:].decode().splitlines() if all(word in line for word in words)]
+
+    eventually(lambda: said("Leader led-0 ", "starts at leader epoch"))
+    assert "Current leader is -1" in said(" led-0 ", "starts at leader epoch")[0]
+    assert not said("DUPLICATE_BROKER_REGISTRATION")
+
+
 def test_open_transaction_of_a_dead_writer_ends_within_the_stated_bound(own, eventually):
     """The broker ends an abandoned transaction after its time-out and its scan every five seconds, not later."""
     make_topic(own.broker, "stalled")
