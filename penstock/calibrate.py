@@ -4,11 +4,9 @@ Each rung is fitted on the cases that reach it: those that the gate, on scores w
 the rungs below. A rung sees the hard ones only, and a map fitted on all of them would promise too much.
 """
 
-import asyncio
-import random
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from datetime import date
 from pathlib import Path
 from typing import Any, Literal
 
@@ -19,23 +17,15 @@ from sklearn.isotonic import IsotonicRegression
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import KFold
 
+from penstock.rung_runs import Ran, RungRunner, run_all
 from processors.bundle import read_bundle
 from processors.cases import Case
 from processors.catalog import Catalog
-from processors.control import ControlState
 from processors.evaluators.calibration import Calibration, Evidence, Map, log_odds
-from processors.grading import measure
-from processors.inference import Inference
 from processors.models import Models
-from processors.outcome import Pass
 from processors.policy.gate import Passage, rule
 from processors.providers.port import Provider
-from processors.validation import Validation
 from processors.workflow import Workflow
-from schemas.base import json_text
-from schemas.envelope import Envelope, Head, Origin
-from schemas.job import Job
-from schemas.stages import Decision, Routed
 
 ISOTONIC_FROM = 500
 """Answers from which the isotonic fit is used; Platt's needs fewer."""
@@ -43,7 +33,6 @@ MIN_ANSWERS = 30
 FOLDS = 5
 BINS = 10
 BOUND_LEVEL = 0.95
-_LONG = timedelta(hours=1)
 Floats = NDArray[np.float64]
 
 
@@ -93,71 +82,24 @@ async def calibrate(
     assert workflow is not None
     maps: list[Map] = []
     waiting = list(cases)
-    for rung in range(len(workflow.settings.ladder)):
-        scored = await _scored(_Runner(catalog, providers, workflow, rung), waiting, at_once)
+    for rung, settings in enumerate(workflow.settings.ladder):
+        runner = RungRunner(catalog, providers, workflow, rung)
+        scored = await _scored(runner, settings.variant, waiting, at_once)
         fitted, held_out = fit(scored, workflow, rung, source=source, today=today)
         maps.append(fitted)
         waiting = _climbing(scored, held_out, workflow)
     return Calibration(maps=tuple(maps))
 
 
-class _Runner:
-    """Runs one case at one rung through inference, validation and the score."""
-
-    def __init__(self, catalog: Catalog, providers: Mapping[str, Provider], workflow: Workflow, rung: int) -> None:
-        self.workflow = workflow
-        self.rung = rung
-        chosen = workflow.settings.ladder[rung]
-        provider = catalog.models.models[chosen.model].provider
-        self.decision = Decision(variant=chosen.variant, tier=chosen.tier, provider=provider, model=chosen.model)
-        self.inference = Inference(
-            catalog, providers, ControlState, lambda: datetime.now(UTC), asyncio.sleep, random.SystemRandom().random
-        )
-        self.validation = Validation(catalog, ControlState)
-
-    async def run(self, case: Case) -> Scored | str:
-        """The scored answer, or why there is none."""
-        job = Job(workflow=self.workflow.name, input=json_text(case.input))
-        now = datetime.now(UTC)
-        head = Head(
-            tenant="calibration",
-            job_id=case.id,
-            workflow=self.workflow.name,
-            workflow_version=self.workflow.version,
-            rung=self.rung,
-            created_at=now,
-            deadline=now + _LONG,
-            trace="00-" + "0" * 31 + "1-" + "0" * 15 + "1-00",
-            origin=Origin(topic="", partition=0, offset=0),
-        )
-        answered = await self.inference(Envelope[Routed](head=head, payload=Routed(job=job, decision=self.decision)))
-        if not isinstance(answered, Pass):
-            return answered.reason
-        validated = await self.validation(Envelope(head=head, payload=answered.product))
-        if not isinstance(validated, Pass):
-            return validated.reason
-        score = measure(validated.product, self.workflow)
-        if score.raw is None:
-            return str(score.calibrated)
-        output = validated.product.output
-        return Scored(case, answered.product.completion.model, score.raw, case.met(output))
-
-
-async def _scored(runner: _Runner, cases: Sequence[Case], at_once: int) -> list[Scored]:
-    slots = asyncio.Semaphore(at_once)
-
-    async def one(case: Case) -> Scored | str:
-        async with slots:
-            return await runner.run(case)
-
-    results = await asyncio.gather(*map(one, cases))
-    scored = [result for result in results if isinstance(result, Scored)]
-    unscored = [result for result in results if isinstance(result, str)]
-    variant = runner.decision.variant
+async def _scored(runner: RungRunner, variant: str, cases: Sequence[Case], at_once: int) -> list[Scored]:
+    found = await run_all(runner, cases, at_once)
+    ran = [one for one in found if isinstance(one, Ran)]
+    scored = [Scored(one.case, one.model, one.raw, one.right) for one in ran if one.raw is not None]
+    unscored = [one if isinstance(one, str) else one.unscored for one in found if isinstance(one, str) or one.unscored]
     if len(scored) < MIN_ANSWERS or len(unscored) > len(scored):
         why = f"; the first of the others: {unscored[0]}" if unscored else ""
-        found = f"variant {variant}: {len(scored)} of the {len(cases)} cases that reach it have a score"
-        raise CalibrationError(f"{found}, {MIN_ANSWERS} are needed: add cases{why}")
+        said = f"variant {variant}: {len(scored)} of the {len(cases)} cases that reach it have a score"
+        raise CalibrationError(f"{said}, {MIN_ANSWERS} are needed: add cases{why}")
     answering = {answer.model for answer in scored}
     if len(answering) > 1:
         raise CalibrationError(f"variant {variant}: several models answered ({', '.join(sorted(answering))}): pin one")

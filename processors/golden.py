@@ -14,7 +14,7 @@ from processors.policy.route import NoRung, RouteRequest, route
 from processors.problems import Problem
 from processors.toml_text import Settings
 from processors.workflow import Workflow
-from schemas.base import Time
+from schemas.base import Time, json_text
 from schemas.control import SwitchKind
 from schemas.job import Risk, TaskType
 
@@ -36,6 +36,7 @@ class GoldenCase(Settings):
     max_cost_usd: Decimal | None = None
     segments: dict[str, str] = Field(default_factory=dict)
     created_at: Time | None = None
+    input: Any = None
     killed: tuple[Annotated[str, Field(pattern=r"^(model|provider)/.+$")], ...] = ()
     because: str = ""
 
@@ -85,5 +86,13 @@ def _request(case: GoldenCase, workflow: Workflow) -> RouteRequest:
         max_cost_usd=case.max_cost_usd,
         tenant=case.tenant,
         segments=case.segments,
+        gains=_gains(case, workflow),
         **given,
     )
+
+
+def _gains(case: GoldenCase, workflow: Workflow) -> tuple[float, ...]:
+    """What the prior promises; a case without an input is routed as if there were no prior."""
+    if workflow.prior is None or case.input is None:
+        return ()
+    return workflow.prior.gains(json_text(case.input))

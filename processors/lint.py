@@ -9,7 +9,7 @@ from typing import Any
 
 from jinja2 import Template
 
-from processors.bundle import CALIBRATION, CASES, INPUT_SCHEMA, POLICY_CASES, SETTINGS, scan
+from processors.bundle import CALIBRATION, CASES, INPUT_SCHEMA, POLICY_CASES, PRIOR, SETTINGS, scan
 from processors.cases import FORM, read_case
 from processors.golden import golden_problems
 from processors.models import Models
@@ -56,6 +56,7 @@ def _of_bundle(bundle: Bundle, models: Models, today: date | None) -> tuple[Work
         found += _ladder_problems(workflow, models, bundle.files[SETTINGS])
         found += _prompt_problems(workflow, bundle.files)
         found += _calibration_problems(workflow, today)
+        found += _prior_problems(workflow)
         if not errors_of(found):  # a policy over models that are not there says nothing
             found += golden_problems(bundle.files.get(POLICY_CASES, ""), workflow, models)
     return workflow, found
@@ -145,6 +146,13 @@ def _calibration_problems(workflow: Workflow, today: date | None) -> Iterator[Pr
     for variant in sorted(variants - {fitted.variant for fitted in workflow.calibration.maps}):
         found = f"variant {variant} has no calibration: its confidence is unknown and its answers go to a person"
         yield Problem(CALIBRATION, 0, "maps", found, "fit it with penstock calibrate", Level.WARNING)
+
+
+def _prior_problems(workflow: Workflow) -> Iterator[Problem]:
+    for i, scale in enumerate(workflow.prior.scales if workflow.prior else ()):
+        if not scale.held_out.worth_it:
+            found = f"it knows no more of when {scale.variant} is needed than an input's length tells: it is not used"
+            yield Problem(PRIOR, 1, f"scales.{i}", found, "train it on more answers, or remove it", Level.WARNING)
 
 
 def _case_problems(path: Path, workflow: Workflow) -> Iterator[Problem]:

@@ -69,6 +69,7 @@ def request_of(head: Head, job: Job, workflow: Workflow) -> RouteRequest:
         tenant=head.tenant,
         segments=head.segments,
         created_at=head.created_at,
+        gains=() if workflow.prior is None else workflow.prior.gains(job.input),
     )
 
 

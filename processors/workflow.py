@@ -2,23 +2,25 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import orjson
 from pydantic import ValidationError
 
-from processors.bundle import CALIBRATION, INPUT_SCHEMA, OUTPUT_SCHEMA, SETTINGS
+from processors.bundle import CALIBRATION, INPUT_SCHEMA, OUTPUT_SCHEMA, PRIOR, SETTINGS
 from processors.checks.schema import Schema
 from processors.evaluators.calibration import Calibration, Map
+from processors.policy.prior import Prior
 from processors.policy.rules import VARIABLES, Rule, compile_rules
 from processors.problems import Problem, WorkflowError, errors_of
 from processors.prompts import PER_VERSION, Opening, Prompt, RenderError, Templates, opening, rendered
 from processors.settings import Rung, WorkflowSettings, contradictions
-from processors.toml_text import line_of, read_toml
+from processors.toml_text import Settings, line_of, read_toml
 from schemas.base import JsonText, json_text, sha256_hex
 from schemas.control import Bundle
 
 ANY_OBJECT = Schema({"type": "object"})
+F = TypeVar("F", bound=Settings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +35,7 @@ class Workflow:
     output_schema: Schema | None
     output_fragment: Any
     calibration: Calibration
+    prior: Prior | None
     fallback: JsonText | None
     rules: tuple[Rule, ...]
     variant_hashes: Mapping[str, str]
@@ -76,12 +79,16 @@ def examine(bundle: Bundle) -> tuple[Workflow | None, tuple[Problem, ...]]:
     input_schema, output_schema = reader.schema(INPUT_SCHEMA), reader.schema(OUTPUT_SCHEMA)
     output_text = json_text(output_schema.definition) if output_schema else ""
     prompts = reader.prompts(settings, output_text)
-    calibration = reader.calibration()
+    calibration = reader.fitted(CALIBRATION, Calibration, "penstock calibrate") or Calibration()
+    prior = reader.fitted(PRIOR, Prior, "penstock train-router")
     rules = reader.rules(settings)
     fallback = reader.fallback(settings, output_schema)
     if reader.problems:
         return None, tuple(reader.problems)
     hashes = {rung.variant: _variant_hash(rung, prompts[rung.prompt_name], bundle) for rung in settings.ladder}
+    if prior is not None and (misfits := tuple(prior.misfits(hashes))):
+        mend = "fit it anew with penstock train-router, or remove it"
+        return None, tuple(Problem(PRIOR, 1, "variants", said, mend) for said in misfits)
     return Workflow(
         name=bundle.workflow,
         version=bundle.version,
@@ -91,6 +98,7 @@ def examine(bundle: Bundle) -> tuple[Workflow | None, tuple[Problem, ...]]:
         output_schema=output_schema,
         output_fragment=orjson.Fragment(output_text) if output_schema else None,
         calibration=calibration,
+        prior=prior,
         fallback=fallback,
         rules=rules,
         variant_hashes=hashes,
@@ -166,18 +174,18 @@ class _Reader:
             self.problems.append(Problem(SETTINGS, line, "fallback.output", found, mend))
         return json_text(wanted)
 
-    def calibration(self) -> Calibration:
-        text = self.files.get(CALIBRATION)
+    def fitted(self, file: str, model: type[F], made_by: str) -> F | None:
+        """A file that a command has written; nothing if there is none, or if it is wrong."""
+        text = self.files.get(file)
         if text is None:
-            return Calibration()
+            return None
         try:
-            return Calibration.model_validate_json(text)
+            return model.model_validate_json(text)
         except ValidationError as error:
             for detail in error.errors()[:5]:
                 place = ".".join(map(str, detail["loc"]))
-                mend = "write it anew with penstock calibrate"
-                self.problems.append(Problem(CALIBRATION, 1, place, detail["msg"], mend))
-        return Calibration()
+                self.problems.append(Problem(file, 1, place, detail["msg"], f"write it anew with {made_by}"))
+        return None
 
     def prompts(self, settings: WorkflowSettings, output_schema: str) -> dict[str, Prompt]:
         """The prompts that the ladder names, by name."""

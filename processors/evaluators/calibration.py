@@ -7,11 +7,10 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from processors.settings import Probability
+from processors.settings import Finite, Probability
 from processors.toml_text import Settings
 
 _EDGE = 1e-9
-Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 
 class Evidence(Settings):

@@ -25,6 +25,7 @@ def as_json(request: RouteRequest, control_version: int) -> JsonText:
         "unpriced": request.spent.unpriced,
         "segments": request.segments,
         "created_at": request.created_at,
+        "gains": request.gains,
         "control_version": control_version,
     }
     return JsonText(orjson.dumps(fields).decode())
@@ -49,5 +50,6 @@ def from_json(text: str) -> tuple[RouteRequest, int]:
         tenant=fields["tenant"],
         segments=fields["segments"],
         created_at=datetime.fromisoformat(fields["created_at"]),
+        gains=tuple(fields.get("gains", ())),
     )
     return request, fields["control_version"]

@@ -5,7 +5,8 @@ The default policy gives the tier to start at, first match wins:
   classify, extract or rewrite within 1,200 ms                 A
   summarize, qa or route                                       B
   anything else                                                A
-An owner's rules come before it and may say where to start and which rungs are closed.
+An owner's rules come before it and may say where to start and which rungs are closed; unless the risk is high, a
+workflow's difficulty prior takes its place.
 Then the ladder's order: the first rung from there on that stands open and that the job can still pay for.
 """
 
@@ -46,6 +47,8 @@ class RouteRequest:
     tenant: str = ""
     segments: Mapping[str, str] = field(default_factory=dict)
     created_at: datetime = _EPOCH
+    gains: tuple[float, ...] = ()
+    """What the workflow's difficulty prior promises of each rung after the first; nothing where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +95,7 @@ def route(request: RouteRequest, workflow: Workflow, models: Models, control: Co
     ruling = weigh(workflow.rules, ladder, _asked(request, left)) if workflow.rules else NO_RULING
     if ruling.unknown:
         return NoRung(ruling.unknown, over_budget=False, undecided=True)
-    first, reasons = _first(request, ladder, ruling)
+    first, reasons = _first(request, workflow, ruling)
     skipped: list[str] = []
     dear = 0
     for i, rung in enumerate(ladder[first:], first):
@@ -124,11 +127,16 @@ def _asked(request: RouteRequest, left: Decimal | str | None) -> Asked:
     )
 
 
-def _first(request: RouteRequest, ladder: tuple[Rung, ...], ruling: Ruling) -> tuple[int, list[str]]:
+def _first(request: RouteRequest, workflow: Workflow, ruling: Ruling) -> tuple[int, list[str]]:
     """The first rung to look at, and the reasons for it in order."""
+    ladder = workflow.settings.ladder
     variants = [rung.variant for rung in ladder]
     if ruling.start in variants:
         first, reasons = variants.index(ruling.start), [ruling.start_because]
+    elif ruling.start is None and workflow.prior and request.gains and request.risk is not Risk.HIGH:
+        first = workflow.prior.start(request.gains)
+        gains = ", ".join(f"{gain:+.3f} for {variants[i]}" for i, gain in enumerate(request.gains, 1))
+        reasons = [f"the difficulty prior starts at {variants[first]}: expected gain {gains}"]
     else:
         tier, reason = starting_tier(request.risk, request.task, request.max_latency_ms)
         if ruling.start is not None:

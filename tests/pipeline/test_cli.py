@@ -256,14 +256,34 @@ def test_the_synchronous_client(worker, message):
 
 def test_the_demo_accounts_for_every_job(worker, cli):
     """The demo runs on a stack that is up already, and its account adds up."""
-    code, out, _ = cli("demo", "--jobs", "60", "--rate", "60", "--json")
+    code, out, _ = cli("demo", "--jobs", "120", "--rate", "60", "--json")
     said = json.loads(out)
     assert code == 0, said["checks"]
     assert said["ok"]
     assert said["unaccounted"] == 0
-    assert sum(said["by_status"].values()) == 60
+    assert sum(said["by_status"].values()) == 120
     assert float(said["ways"]["always_largest"]["cost_usd"]) > 0
-    assert said["rows"]["attempts"] >= 60
+    assert said["rows"]["attempts"] >= 120
+
+
+def test_learned_routing_from_cases_and_from_jobs_on_record(worker, cli, tmp_path):
+    """Every rung is asked about every case; what the pipeline has done tells the same without a call."""
+    lines = (PROJECT / "workflows" / "banking_intent" / "evals" / "cases.jsonl").read_text().splitlines()[:120]
+    cases = tmp_path / "cases.jsonl"
+    cases.write_text("\n".join(lines))
+    code, out, err = cli("train-router", "banking_intent", "--cases", str(cases), "--dry-run", "--json")
+    assert code == 0, err
+    told = json.loads(out)
+    assert (told["n"], told["written"], len(told["scales"])) == (120, False, 2)
+
+    code, out, err = cli("train-router", "banking_intent", "--from-outcomes", "--dry-run", "--json")
+    assert code == 0, err
+    assert json.loads(out)["n"] >= 100
+    assert json.loads(out)["source"] == "jobs of the last 30 days"
+
+    code, _, err = cli("train-router", "banking_intent", "--from-outcomes", "--version", "none", "--json")
+    assert code == 1
+    assert "0 inputs were answered at every rung; 100 are needed" in err
 
 
 def test_every_decision_on_record_can_be_made_again(worker, cli):

@@ -53,6 +53,7 @@ requests = st.builds(
     tenant=st.text(max_size=10),
     segments=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
     created_at=st.datetimes(timezones=st.just(UTC)),
+    gains=st.lists(st.floats(-1, 1).map(lambda gain: round(gain, 6)), max_size=3).map(tuple),
 )
 
 
