@@ -12,7 +12,17 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, ValidationInfo, field_validator, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+    model_validator,
+)
 from pydantic_settings import (
     BaseSettings,
     InitSettingsSource,
@@ -41,6 +51,15 @@ Url = Annotated[str, AfterValidator(checks.url)]
 
 class SettingsError(Exception):
     """A setting is unknown, wrong or in the wrong place; the text names it, its source and what is expected."""
+
+
+class Permit(BaseModel):
+    """Whose jobs, and for which workflows, may come in on a topic; a list that is absent permits all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    tenants: tuple[str, ...] | None = None
+    workflows: tuple[str, ...] | None = None
 
 
 class Settings(BaseSettings):
@@ -120,6 +139,16 @@ class Settings(BaseSettings):
     retention_hours: dict[str, Annotated[float, Field(ge=1, le=87_600)]] = Field(
         {}, description="how long a topic keeps records, by topic"
     )
+
+    permit: dict[str, Permit] = Field(
+        {}, description="who may send jobs on which of jobs.high, jobs and jobs.low; default: everyone"
+    )
+
+    @field_validator("permit", mode="after")
+    @classmethod
+    def _known_ways_in(cls, value: dict[str, Permit]) -> dict[str, Permit]:
+        checks.ways_in(value)
+        return value
 
     @field_validator("concurrency", mode="after")
     @classmethod

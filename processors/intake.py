@@ -1,17 +1,16 @@
 """Intake: is this a job that can be run? Permission, workflow, input, conversation, context."""
 
 import difflib
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 import jiter
 import orjson
 
 from processors.catalog import Catalog
 from processors.control import ControlState, ReadControl
-from processors.freshness import stale
 from processors.outcome import Outcome, Pass, Reject, Retry
 from processors.policy.ladder import stopped
 from processors.workflow import Workflow
@@ -37,6 +36,9 @@ class Permitted:
     replies: frozenset[str] = frozenset()
 
 
+EVERYTHING: Final = Permitted()
+
+
 @dataclass(frozen=True, slots=True)
 class Intake:
     """The first stage's processor."""
@@ -44,7 +46,8 @@ class Intake:
     catalog: Catalog
     control: ReadControl
     clock: Callable[[], datetime]
-    permitted: Permitted = Permitted()
+    permitted: Mapping[str, Permitted] = field(default_factory=dict)
+    """By the name of where the jobs come in; what is not named may be sent by everyone."""
 
     async def __call__(self, envelope: Envelope[Submission]) -> Outcome[Admitted]:
         """Admit the job with the version it will run under, or say why not."""
@@ -70,13 +73,12 @@ class Intake:
         return self.catalog.find(head.but(workflow_version=version))
 
     def _misfit(self, job: Job, workflow: Workflow) -> Reject | None:
-        if problem := _input_problem(job.input, workflow) or _conversation_problem(job) or _snapshot_problem(job):
-            return Reject(Status.REJECTED, problem)
-        old = stale(job, self.clock())
-        return Reject(Status.STALE_CONTEXT, old) if old else None
+        # Whether its context is stale is for routing, which follows at once and knows the workflow it settled on.
+        problem = _input_problem(job.input, workflow) or _conversation_problem(job) or _snapshot_problem(job)
+        return Reject(Status.REJECTED, problem) if problem else None
 
     def _not_permitted(self, head: Head, job: Job) -> str | None:
-        permitted = self.permitted
+        permitted = self.permitted.get(head.origin.topic, EVERYTHING)
         if permitted.tenants is not None and head.tenant not in permitted.tenants:
             return f"not_permitted: tenant {head.tenant!r} may not send jobs here"
         if permitted.workflows is not None and head.workflow not in permitted.workflows:

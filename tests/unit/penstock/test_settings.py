@@ -1,6 +1,8 @@
 import pytest
 
-from penstock.settings import SettingsError, load_settings
+from penstock import settings_checks as checks
+from penstock.settings import Permit, SettingsError, load_settings
+from streams.topics import PRODUCERS
 
 
 @pytest.fixture
@@ -166,6 +168,20 @@ def test_concurrency_is_completed_and_checked(project, monkeypatch):
 def test_impossible_values_are_refused(project, name, value, said):
     """Each wrong value gets a sentence that says what is expected."""
     assert said in refusal(**{name: value})
+
+
+def test_who_may_send_what_is_said_by_topic(project, monkeypatch):
+    """A table for each topic that jobs come in on; another topic, or a misspelt list, is refused with its place."""
+    (project / "penstock.toml").write_text('[permit."jobs.high"]\ntenants = ["acme"]\nworkflows = ["sorting"]\n')
+    permit = load_settings(project).permit
+    assert permit == {"jobs.high": Permit(tenants=("acme",), workflows=("sorting",))}
+    assert set(checks.WAYS_IN) == set(PRODUCERS)
+    (project / "penstock.toml").write_text('[permit.results]\ntenants = ["acme"]\n')
+    with pytest.raises(SettingsError, match=r"'results' is no topic that jobs come in on; these are jobs\.high, jobs,"):
+        load_settings(project)
+    (project / "penstock.toml").write_text('[permit.jobs]\ntenant = ["acme"]\n')
+    with pytest.raises(SettingsError, match=r"permit.*tenant"):
+        load_settings(project)
 
 
 def test_settings_are_frozen(project):

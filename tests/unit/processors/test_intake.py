@@ -1,5 +1,4 @@
 from dataclasses import replace
-from datetime import timedelta
 
 import pytest
 
@@ -8,6 +7,7 @@ from processors.intake import Intake, Permitted, length_bucket, stricter
 from processors.outcome import Pass, Reject, Retry
 from schemas.base import JsonText, json_text
 from schemas.control import SwitchKind
+from schemas.envelope import Origin
 from schemas.job import Chunk, Priority, Risk, Snapshot
 from schemas.stages import Admitted, Status, Submission
 
@@ -17,7 +17,7 @@ def submit(desk, enveloped, clock):
     """Give a function that runs intake on a job or on a submission."""
 
     async def run(job=None, *, submission=None, permitted=None, **head):
-        intake = Intake(desk.catalog, desk.read_control, clock, permitted or Permitted())
+        intake = Intake(desk.catalog, desk.read_control, clock, {"jobs": permitted or Permitted()})
         payload = submission or Submission(job=job, size=100)
         return await intake(enveloped(payload, workflow_version="", **head))
 
@@ -120,6 +120,18 @@ async def test_what_is_not_permitted_is_rejected(submit, a_job, permitted, chang
     assert said in outcome.reason
 
 
+async def test_each_way_in_has_a_list_of_its_own(desk, enveloped, a_job, clock):
+    """What holds for one says nothing of another."""
+    intake = Intake(desk.catalog, desk.read_control, clock, {"jobs.high": Permitted(tenants=frozenset({"other"}))})
+
+    def envelope(place):
+        origin = Origin(topic=place, partition=0, offset=0)
+        return enveloped(Submission(job=a_job(), size=100), workflow_version="", origin=origin)
+
+    assert isinstance(await intake(envelope("jobs")), Pass)
+    assert (await intake(envelope("jobs.high"))).status is Status.REJECTED
+
+
 async def test_a_permitted_reply_is_admitted(submit, a_job):
     """A place on the list may be named."""
     permitted = Permitted(frozenset({"acme"}), frozenset({"sorting"}), frozenset({"mine"}))
@@ -134,15 +146,6 @@ async def test_a_snapshot_that_is_not_what_it_says_is_rejected(submit, a_job, cl
     assert "f" * 64 in outcome.reason
     assert good.sha256 in outcome.reason
     assert isinstance(await submit(a_job(context=good)), Pass)
-
-
-async def test_an_expired_snapshot_ends_the_job_as_stale(submit, a_job, clock):
-    """Old facts are never answered from."""
-    outcome = await submit(a_job(context=_snapshot(clock, valid_until=clock.now)))
-    assert outcome.status is Status.STALE_CONTEXT
-    assert "take a new one" in outcome.reason
-    later = clock.now + timedelta(seconds=1)
-    assert isinstance(await submit(a_job(context=_snapshot(clock, valid_until=later))), Pass)
 
 
 @pytest.mark.parametrize(
