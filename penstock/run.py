@@ -23,7 +23,7 @@ from processors.catalog import Catalog
 from processors.control import ControlState
 from processors.grading import Grading
 from processors.inference import Inference
-from processors.intake import Intake
+from processors.intake import Intake, Permitted
 from processors.providers.http import connect
 from processors.providers.port import Provider
 from processors.releases import Act
@@ -97,8 +97,9 @@ class Process:
         if sink:
             memory.keep_what_is_freed()
         self._history.heard = sink.heard if sink else None
+        history = self._history
         # 4. control is read to its end, and workflows that have no active version get one
-        follower = Follower(self._link, self._history.on_control, self._history.on_bundle)
+        follower = Follower(self._link, history.on_control, history.on_bundle, history.on_snapshot)
         self._vitals.sink, self._vitals.follower = sink, follower
         awake = Awake()
         watching = asyncio.create_task(awake.run())
@@ -194,7 +195,7 @@ class Process:
 
         return pipeline(
             Processors(
-                intake=Intake(catalog, control, clock),
+                intake=Intake(catalog, control, clock, _permitted(self.settings)),
                 routing=Routing(catalog, control, clock),
                 inference=Inference(catalog, providers, control, clock, asyncio.sleep, random.random),
                 validation=Validation(catalog, control),
@@ -209,6 +210,13 @@ class Process:
     def _member(self, slot: Slot, part: str) -> str:
         """A stable name in the part's consumer group: a restart in the same slot takes over at once."""
         return f"{self.settings.instance}.{self._name}.{slot.number}.{part}"
+
+
+def _permitted(settings: Settings) -> dict[str, Permitted]:
+    def allowed(names: tuple[str, ...] | None) -> frozenset[str] | None:
+        return None if names is None else frozenset(names)
+
+    return {name: Permitted(allowed(one.tenants), allowed(one.workflows)) for name, one in settings.permit.items()}
 
 
 def _in_thread(sink: SinkRunner, ended: asyncio.Future[None]) -> threading.Thread:

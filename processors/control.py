@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+from processors.snapshots import Snapshots
 from schemas.control import Control, ControlKind, SwitchKind
 
 
@@ -19,6 +20,8 @@ class ControlState:
     activations: Mapping[str, Control] = field(default_factory=dict)
     freezes: Mapping[str, Control] = field(default_factory=dict)
     kills: frozenset[tuple[SwitchKind, str]] = frozenset()
+    snapshots: Snapshots = field(default_factory=Snapshots, compare=False)
+    """The newest versions of contexts: told apart from the switches, and shared by all states of one process."""
 
     def killed(self, kind: SwitchKind, name: str) -> bool:
         """Whether a kill switch stops this."""

@@ -7,14 +7,14 @@ from datetime import datetime
 from processors.catalog import Catalog
 from processors.control import ReadControl
 from processors.evaluators.field_probability import Unmeasured, field_probability
-from processors.freshness import stale
-from processors.outcome import Climb, Escalate, Facts, FailureClass, Outcome, Pass, Reject, Retry
+from processors.freshness import refused, stale
+from processors.outcome import Climb, Escalate, Facts, FailureClass, Outcome, Pass, Retry
 from processors.policy.failure import settle
 from processors.policy.gate import Passage, Ruling, rule
 from processors.policy.ladder import open_above
 from processors.workflow import Workflow
 from schemas.envelope import Envelope
-from schemas.stages import Accepted, GateDecision, Status, Validated
+from schemas.stages import Accepted, GateDecision, Validated
 
 CONFIDENCE = "confidence"
 """How a workflow names the grade among what it can do without."""
@@ -44,7 +44,8 @@ class Grading:
         if isinstance(workflow, Retry):
             return workflow
         confidence = measure(validated, workflow)
-        higher = bool(open_above(workflow, self.catalog.models, self.control(), head.rung))
+        control = self.control()
+        higher = bool(open_above(workflow, self.catalog.models, control, head.rung))
         ruling = rule(workflow.settings.gate, confidence.calibrated, higher=higher)
         gate = _gate_decision(ruling, confidence, workflow)
         facts = Facts(gate=gate)
@@ -55,10 +56,10 @@ class Grading:
                 failed = FailureClass.GRADE if gate.confidence is None else None
                 doubted = frozenset({CONFIDENCE} if failed else ())
                 escalate = Escalate(ruling.reason, validated.output, gate.confidence, facts, failed, doubted)
-                return settle(escalate, workflow, stale(validated.job, self.clock()))
+                return settle(escalate, workflow, stale(validated.job, self.clock(), control.snapshots))
             case Passage.ACCEPT:
-                if old := stale(validated.job, self.clock()):
-                    return Reject(Status.STALE_CONTEXT, old, facts=facts)
+                if old := stale(validated.job, self.clock(), control.snapshots):
+                    return refused(old, workflow, facts)
                 accepted = Accepted.made(
                     job=validated.job,
                     decision=validated.decision,

@@ -8,7 +8,7 @@ from decimal import Decimal
 
 from processors.catalog import Catalog
 from processors.control import ReadControl
-from processors.freshness import stale
+from processors.freshness import refused, stale
 from processors.models import Capability, Model, cost
 from processors.outcome import Escalate, Facts, Outcome, Pass, Reject, Retry
 from processors.policy.failure import settle
@@ -98,8 +98,8 @@ class _Round:
             return Reject(
                 Status.EXPIRED, f"the deadline {self.head.deadline.isoformat()} has passed", None, self._facts()
             )
-        if old := stale(self.routed.job, now):
-            return Reject(Status.STALE_CONTEXT, old, None, self._facts())
+        if old := stale(self.routed.job, now, control.snapshots):
+            return refused(old, self.workflow, self._facts())
         return None
 
     def _request(self, model: Model) -> CompletionRequest:

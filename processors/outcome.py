@@ -88,12 +88,13 @@ class Escalate:
 
 @dataclass(frozen=True, slots=True)
 class Reject:
-    """The job ends here with this terminal status."""
+    """The job ends here with this terminal status; `ask_again`: its sender is asked for a newer context."""
 
     status: Status
     reason: str
     output: JsonText | None = None
     facts: Facts = NO_FACTS
+    ask_again: bool = False
 
 
 Outcome: TypeAlias = Pass[Product] | Retry | Climb | Escalate | Reject

@@ -6,7 +6,7 @@ from datetime import datetime
 
 from processors.catalog import Catalog
 from processors.control import ControlState, ReadControl
-from processors.freshness import stale
+from processors.freshness import refused, stale
 from processors.outcome import Escalate, Facts, FailureClass, Outcome, Pass, Reject, Retry
 from processors.policy.failure import settle
 from processors.policy.ladder import stopped
@@ -34,13 +34,15 @@ class Routing:
         head, admitted = envelope.head, envelope.payload
         if admitted.decided is not None:
             return Reject(admitted.decided.status, admitted.decided.reason)
-        if old := stale(admitted.job, self.clock()):
-            return Reject(Status.STALE_CONTEXT, old)
+        workflow = self.catalog.find(head)
+        if isinstance(workflow, Retry):
+            return workflow
         control = self.control()
+        if old := stale(admitted.job, self.clock(), control.snapshots):
+            return refused(old, workflow)
         if why := stopped(head, control):
             return Retry(why, after_s=STOPPED_S)
-        workflow = self.catalog.find(head)
-        return workflow if isinstance(workflow, Retry) else self._route(head, admitted.job, workflow, control)
+        return self._route(head, admitted.job, workflow, control)
 
     def _route(self, head: Head, job: Job, workflow: Workflow, control: ControlState) -> Outcome[Routed]:
         request = request_of(head, job, workflow)

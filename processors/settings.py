@@ -108,6 +108,12 @@ class Fallback(Settings):
     output: Any
 
 
+class Context(Settings):
+    """What happens when a job's context may not be used any more: `ask_again` asks its sender for a newer one."""
+
+    ask_again: bool = False
+
+
 class Slo(Settings):
     """What the owner promises; `latency_ms` counts as the limit of jobs that name none."""
 
@@ -127,6 +133,7 @@ class WorkflowSettings(Settings):
     gate: Gate = Gate()
     routing: Routing = Routing()
     failure: Failure = Failure()
+    context: Context = Context()
     fallback: Fallback | None = None
 
 

@@ -51,7 +51,7 @@ class Validation:
             failed = FailureClass.CHECK if len(unknown) == len(amiss) else None
             said = f"{reason}, and no higher rung stands open"
             escalate = Escalate(said, output, facts=facts, failed=failed, doubted=unknown)
-            return settle(escalate, workflow, stale(answer.job, self.clock()))
+            return settle(escalate, workflow, stale(answer.job, self.clock(), control.snapshots))
         validated = Validated.made(
             job=answer.job,
             decision=answer.decision,

@@ -24,6 +24,7 @@ from schemas.envelope import Envelope
 from schemas.job import Job
 from schemas.result import Result
 from schemas.side import (
+    ContextRequest,
     Delta,
     Escalation,
     Feedback,
@@ -56,6 +57,7 @@ RECORDS: dict[str, type[Record]] = {
     "Delta": Delta,
     "Signal": Signal,
     "SnapshotVersion": SnapshotVersion,
+    "ContextRequest": ContextRequest,
     "Seen": Seen,
     "Case": Case,
     "StateMark": StateMark,

@@ -12,6 +12,14 @@ from schemas.job import Job, Name
 from schemas.stages import Usage
 
 
+def with_job(fields: dict[str, Any]) -> dict[str, Any]:
+    """A record's fields with the input and the messages of its job as JSON values."""
+    job = fields["job"]
+    for part in ("input", "messages"):
+        job[part] = orjson.Fragment(job[part]) if job[part] is not None else None
+    return fields
+
+
 class Escalation(Record):
     """A job handed to a person: what was asked, what was proposed, why nobody but a person may decide."""
 
@@ -39,10 +47,7 @@ class Escalation(Record):
         fields["decision_path"] = orjson.Fragment(self.decision_path)
         fields["proposed"] = orjson.Fragment(self.proposed) if self.proposed is not None else None
         fields["cost_usd"] = None if self.cost_usd is None else format(self.cost_usd, "f")
-        job = fields["job"]
-        for part in ("input", "messages"):
-            job[part] = orjson.Fragment(job[part]) if job[part] is not None else None
-        return orjson.dumps(fields)
+        return orjson.dumps(with_job(fields))
 
     @staticmethod
     def read_json(value: bytes) -> dict[str, Any]:
@@ -167,4 +172,24 @@ class SnapshotVersion(Record):
 
     snapshot_id: Name
     version: str
-    at: datetime
+    at: Time
+    """When it was taken: a job whose own was taken later is not superseded by it."""
+
+
+class ContextRequest(Record):
+    """Asks whoever sent a job for a newer context: the job has ended as stale_context, and is not run again."""
+
+    job_id: str
+    tenant: str
+    workflow: str
+    workflow_version: str
+    reason: str
+    snapshot_id: str
+    snapshot_version: str
+    job: Job
+    trace_id: str
+    asked_at: datetime
+
+    def to_json(self) -> bytes:
+        """The record as people read it: the job's input and messages as JSON values."""
+        return orjson.dumps(with_job(self.model_dump(mode="json")))

@@ -8,6 +8,7 @@ import structlog
 
 from processors.control import ControlState
 from schemas.control import Bundle, Control, ControlKind
+from schemas.side import SnapshotVersion
 
 log = structlog.get_logger(__name__)
 
@@ -39,6 +40,10 @@ class ControlHistory:
         self._held = [held for held in self._held if held not in ready]
         for version, control in ready:
             self._apply(version, control)
+
+    def on_snapshot(self, told: SnapshotVersion) -> None:
+        """Note the newest version of a context."""
+        self.state.snapshots.learn(told)
 
     def on_control(self, version: int, control: Control) -> None:
         """Apply a record; an activation whose bundle is not visible yet waits, a kill switch never does."""

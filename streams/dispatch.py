@@ -49,6 +49,8 @@ def dispatch(
         case Reject(status=status, reason=reason, output=output):
             ending = _ending(stage, head, job, moment, envelope.payload, outcome.facts)
             end = ends.result(ending, status, reason, output)
+            if outcome.ask_again:
+                end = Emission((*end.records, *ends.context_request(ending, reason)), end.events)
         case _:
             assert_never(outcome)
     rows = trace_rows.of_outcome(stage.name, delivery.address, head, envelope, outcome, moment)

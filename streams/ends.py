@@ -9,14 +9,14 @@ from schemas.envelope import Envelope, Head
 from schemas.headers import cloud_event
 from schemas.job import Job
 from schemas.result import Result, ResultUsage, SnapshotStamp, Timings, stage_times
-from schemas.side import Escalation, Spend, SpendKind
+from schemas.side import ContextRequest, Escalation, Spend, SpendKind
 from schemas.stages import Completion, Decision, GateDecision, Held, Status, Usage
 from schemas.trace import Event, JobEvent
 from streams import trace_rows
 from streams.header_names import PRODUCERS_KEY
 from streams.records import Emission, Headers, Record
 from streams.stage import Moment
-from streams.topics import ESCALATIONS, HELD, RESULTS, SPEND, SPENDS, Topic
+from streams.topics import CONTEXT_REQUESTS, ESCALATIONS, HELD, RESULTS, SPEND, SPENDS, Topic
 from streams.wire import flow_record
 
 NO_USAGE = Usage()
@@ -99,6 +99,27 @@ def _close(ending: Ending) -> Record:
         at=ending.moment.finished_at,
     )
     return Record(SPEND.name, head.tenant.encode(), SPENDS.encode(close))
+
+
+def context_request(ending: Ending, reason: str) -> tuple[Record, ...]:
+    """What asks the job's sender for a newer context; nothing of a job that brought none."""
+    head, job, context = ending.head, ending.job, ending.job.context
+    if context is None:
+        return ()
+    asked = ContextRequest.made(
+        job_id=head.job_id,
+        tenant=head.tenant,
+        workflow=head.workflow,
+        workflow_version=head.workflow_version,
+        reason=reason,
+        snapshot_id=context.id,
+        snapshot_version=context.version,
+        job=job,
+        trace_id=head.trace_id,
+        asked_at=ending.moment.finished_at,
+    )
+    headers = _headers(CONTEXT_REQUESTS, ending)
+    return (Record(CONTEXT_REQUESTS.name, head.job_id.encode(), asked.to_json(), headers),)
 
 
 def escalation(ending: Ending, reason: str, proposed: JsonText | None, confidence: float | None) -> Emission:

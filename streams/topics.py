@@ -123,6 +123,8 @@ DEAD_LETTER_ACTIONS = Topic("dead-letter-actions", Settings(partitions=1, compac
 TRACES = Topic("traces")
 CONTROL = Topic("control", Settings(partitions=1, compact=True))
 REGISTRY = Topic("registry", Settings(partitions=1, compact=True))
+SNAPSHOT_VERSIONS = Topic("snapshot-versions", Settings(partitions=1, compact=True), JSON)
+CONTEXT_REQUESTS = Topic("context-requests", content_type=JSON)
 
 TOPICS: tuple[Topic, ...] = (
     JOBS_HIGH,
@@ -148,6 +150,8 @@ TOPICS: tuple[Topic, ...] = (
     TRACES,
     CONTROL,
     REGISTRY,
+    SNAPSHOT_VERSIONS,
+    CONTEXT_REQUESTS,
 )
 PRODUCERS = {topic.name: topic for topic in (JOBS_HIGH, JOBS, JOBS_LOW)}
 """What producers write."""

@@ -39,6 +39,7 @@ COMMANDS: Final = {
     "unfreeze": ("releases", "Allow them again."),
     "kill": ("switches", "Stop a model, a provider, a workflow, a tenant or a check."),
     "unkill": ("switches", "Let it run again."),
+    "supersede": ("switches", "Say which version of a context is the newest."),
 }
 """Each command's module and what the overview says of it, in the order of the overview."""
 

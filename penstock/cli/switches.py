@@ -1,9 +1,9 @@
-"""kill, unkill: what an operator stops. Each is one record of the control history."""
+"""kill, unkill, supersede: what an operator stops, and which context is the newest. Each is one record."""
 
 import getpass
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
 
@@ -12,7 +12,8 @@ from penstock.cli.codes import Exit, Failed
 from penstock.cli.output import AsJson, print_json, say
 from penstock.cli.session import Session, session_of
 from schemas.control import Control, ControlKind, SwitchKind
-from streams.kafka.operate import publish_control
+from schemas.side import SnapshotVersion
+from streams.kafka.operate import publish_control, publish_snapshot_version
 
 
 class Kind(StrEnum):
@@ -28,6 +29,7 @@ class Kind(StrEnum):
 What = Annotated[Kind, typer.Argument(help="What to stop.")]
 Named = Annotated[str, typer.Argument(help="Its name: a model or provider of models.toml, a workflow, a tenant.")]
 Anyway = Annotated[bool, typer.Option("--anyway", help="Even if this project has nothing of that name.")]
+TIMES: Final = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]
 Why = Annotated[str, typer.Option("--why", help="The reason, for the record.", prompt="why")]
 
 
@@ -35,6 +37,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands."""
     app.command()(kill)
     app.command()(unkill)
+    app.command()(supersede)
 
 
 def kill(
@@ -53,6 +56,29 @@ def kill(
 def unkill(context: typer.Context, *, kind: What, name: Named, why: Why, as_json: AsJson = False) -> None:
     """Let it run again."""
     _switch(session_of(context), ControlKind.UNKILL, kind, name, why, as_json=as_json)
+
+
+def supersede(
+    context: typer.Context,
+    *,
+    snapshot: Annotated[str, typer.Argument(help="The snapshot's id, as jobs name it.")],
+    version: Annotated[str, typer.Argument(help="Its newest version.")],
+    at: Annotated[
+        datetime | None, typer.Option("--at", help="When that was taken, in UTC.", show_default="now", formats=TIMES)
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Say which version of a context is the newest: no answer leaves any more that rests on an earlier one."""
+    session = session_of(context)
+    taken = datetime.now(UTC) if at is None else at.replace(tzinfo=UTC)
+    newest = SnapshotVersion(snapshot_id=snapshot, version=version, at=taken)
+    connection = session.connection()
+    wanted.ensure(session.settings, connection)
+    publish_snapshot_version(connection, newest)
+    if as_json:
+        print_json(newest)
+        return
+    say(f"{snapshot} is at version {version} since {taken:%Y-%m-%d %H:%M:%S} UTC: earlier ones end as stale_context")
 
 
 def _require_known(session: Session, kind: Kind, name: str) -> None:

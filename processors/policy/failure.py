@@ -7,6 +7,7 @@ snapshot, which always ends as stale_context.
 
 from typing import TypeVar
 
+from processors.freshness import refused
 from processors.outcome import Escalate, Outcome, Reject
 from processors.settings import FailureMode
 from processors.workflow import Workflow
@@ -31,7 +32,7 @@ def settle(outcome: Outcome[Out], workflow: Workflow, old: str | None = None) ->
     said = f"{outcome.reason}; {outcome.failed} fails open"
     if outcome.proposed is not None and outcome.doubted and outcome.doubted <= frozenset(failure.accept_unverified):
         if old:
-            return Reject(Status.STALE_CONTEXT, old, None, outcome.facts)
+            return refused(old, workflow, outcome.facts)
         why = f"{said}: accepted without {', '.join(sorted(outcome.doubted))}"
         return Reject(Status.ACCEPTED_UNVERIFIED, why, outcome.proposed, outcome.facts)
     if workflow.fallback is not None:

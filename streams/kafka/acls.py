@@ -20,6 +20,7 @@ from streams.kafka.states import CHANGELOGS
 from streams.kafka.switchboard import NAME as SWITCHBOARD
 from streams.pipeline import REVIEWS, STAGES
 from streams.topics import (
+    CONTEXT_REQUESTS,
     CONTROL,
     DEAD_LETTER_ACTIONS,
     DEAD_LETTERS,
@@ -29,6 +30,7 @@ from streams.topics import (
     PRODUCERS,
     REGISTRY,
     RESULTS,
+    SNAPSHOT_VERSIONS,
     SPEND,
     TOPICS,
     TRACES,
@@ -38,7 +40,7 @@ from streams.topics import REVIEWS as GIVEN_REVIEWS
 
 TIMEOUT_S: Final = 15.0
 CLUSTER: Final = "kafka-cluster"
-PRODUCER, READER, REVIEWER, OPERATOR = "producer", "reader", "reviewer", "operator"
+PRODUCER, READER, RETRIEVER, REVIEWER, OPERATOR = "producer", "reader", "retriever", "reviewer", "operator"
 
 _KINDS: Final = {
     "topic": ResourceType.TOPIC,
@@ -121,6 +123,7 @@ def components(connection: Connection, instances: Sequence[str] = ()) -> dict[st
         SINK: worker(connection, (SINK,), SINK, on),
         "worker": worker(connection, (*STAGES, REVIEWS, SINK), "all", on),
         READER: reader(connection),
+        RETRIEVER: retriever(connection),
         REVIEWER: reviewer(connection),
         OPERATOR: operator(connection),
     }
@@ -141,6 +144,15 @@ def reader(connection: Connection) -> tuple[Grant, ...]:
     return wishes.grants()
 
 
+def retriever(connection: Connection) -> tuple[Grant, ...]:
+    """Who takes the contexts that jobs bring: says which version is the newest, and is asked for newer ones."""
+    wishes = _Wishes(connection)
+    wishes.topics([SNAPSHOT_VERSIONS.name], "Write", "Describe")
+    wishes.topics([CONTEXT_REQUESTS.name], "Read", "Describe")
+    wishes.groups(["retriever"], "Read", "Describe")
+    return wishes.grants()
+
+
 def reviewer(connection: Connection) -> tuple[Grant, ...]:
     """Who shows people what waits for them, and brings back their verdicts."""
     wishes = _Wishes(connection)
@@ -156,7 +168,7 @@ def worker(connection: Connection, parts: Sequence[str], name: str, instances: S
     stages = [part for part in parts if part != SINK]
     # at its start: are the topics as they must be; which switches and workflows are in force
     wishes.topics((topic.name for topic in TOPICS), "Describe", "DescribeConfigs")
-    wishes.topics([CONTROL.name, REGISTRY.name], "Read")
+    wishes.topics([CONTROL.name, REGISTRY.name, SNAPSHOT_VERSIONS.name], "Read")
     wishes.groups(["control"], "Describe")
     # what it reads
     mine = [group for group in GROUPS if group.stage in parts or (stages and group.stage == DELAYS)]
@@ -167,7 +179,7 @@ def worker(connection: Connection, parts: Sequence[str], name: str, instances: S
     if not stages:
         return wishes.grants()
     waiting = [topic for group in GROUPS if group.stage == DELAYS for topic in group.topics]
-    ends = [topic.name for topic in (RESULTS, ESCALATIONS, HELD, SPEND, TRACES)]
+    ends = [topic.name for topic in (RESULTS, ESCALATIONS, CONTEXT_REQUESTS, HELD, SPEND, TRACES)]
     wishes.topics([*PRODUCERS, *FLOW, *waiting, *ends], "Write")
     for instance in instances:
         wishes.transactions(f"{instance}.{name}.", prefixed=True)
@@ -188,7 +200,7 @@ def operator(connection: Connection) -> tuple[Grant, ...]:
     wishes = _Wishes(connection)
     look = ("Describe", "DescribeConfigs")
     wishes.topics((topic.name for topic in TOPICS), "Read", "Create", "Alter", "AlterConfigs", *look)
-    wishes.topics([CONTROL.name, REGISTRY.name], "Write")
+    wishes.topics([CONTROL.name, REGISTRY.name, SNAPSHOT_VERSIONS.name], "Write")
     wishes.topics([CLOCK.name], "Write", "Create", *look)
     letters = [GIVEN_REVIEWS.name, TRACES.name, DEAD_LETTERS.name, DEAD_LETTER_ACTIONS.name]
     wishes.topics([*PRODUCERS, *FLOW, *letters], "Write")

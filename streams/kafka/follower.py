@@ -1,4 +1,4 @@
-"""Follows control and registry: read to their end before the first job, then for ever (EXACTLY_ONCE.md 2.5)."""
+"""Follows control, registry and the newest contexts: read to their end, then for ever (EXACTLY_ONCE.md 2.5)."""
 
 import threading
 import time
@@ -10,9 +10,11 @@ from confluent_kafka import OFFSET_BEGINNING, KafkaError, KafkaException, TopicP
 
 from schemas.avro import Codec, Unreadable
 from schemas.control import Bundle, Control
+from schemas.side import SnapshotVersion
+from schemas.snapshot import read_snapshot_version
 from streams.errors import BrokerAway
 from streams.kafka.connection import Connection
-from streams.topics import CONTROL, REGISTRY
+from streams.topics import CONTROL, REGISTRY, SNAPSHOT_VERSIONS
 
 log = structlog.get_logger(__name__)
 
@@ -23,19 +25,26 @@ AGAIN_S = 0.2
 
 
 class Follower:
-    """One thread that reads both topics without a group. Its callbacks run on that thread, one at a time."""
+    """One thread that reads these topics without a group. Its callbacks run on that thread, one at a time."""
 
     def __init__(
         self,
         connection: Connection,
         on_control: Callable[[int, Control], None],
         on_bundle: Callable[[Bundle], None],
+        on_snapshot: Callable[[SnapshotVersion], None] | None = None,
     ) -> None:
         self._connection = connection
         self._control = Codec("Control", Control)
         self._bundle = Codec("Bundle", Bundle)
-        self._on_control = on_control
-        self._on_bundle = on_bundle
+        self._fold_into: dict[str, Callable[[int, bytes], None]] = {
+            connection.topic(REGISTRY.name): lambda _, value: on_bundle(self._bundle.decode(value)),
+            connection.topic(CONTROL.name): lambda offset, value: on_control(offset, self._control.decode(value)),
+        }
+        if on_snapshot is not None:
+            self._fold_into[connection.topic(SNAPSHOT_VERSIONS.name)] = lambda _, value: on_snapshot(
+                read_snapshot_version(value)
+            )
         self._at_end = threading.Event()
         self._closed = threading.Event()
         self._thread = threading.Thread(target=self._run, name="control", daemon=True)
@@ -76,7 +85,7 @@ class Follower:
 
         One was seen that said for half a minute that a topic of a healthy broker had no partitions.
         """
-        names = [self._connection.topic(topic.name) for topic in (REGISTRY, CONTROL)]
+        names = list(self._fold_into)
         # The last record may be a transaction's end, which no reader is given: only the client knows where a log ends.
         told: dict[str, Any] = {"enable.partition.eof": True}
         consumer = self._connection.consumer(f"{self._connection.prefix}{self._connection.application}.control", **told)
@@ -100,9 +109,6 @@ class Follower:
         if value is None:
             return
         try:
-            if topic == self._connection.topic(CONTROL.name):
-                self._on_control(offset, self._control.decode(value))
-            else:
-                self._on_bundle(self._bundle.decode(value))
+            self._fold_into[topic](offset, value)
         except Unreadable as error:
             log.warning("unreadable control record, left out", topic=topic, offset=offset, error=str(error))

@@ -1,4 +1,4 @@
-"""Kill switches: written by whoever has to, without waiting for anybody, acknowledged before they count.
+"""Kill switches and newest contexts: written by whoever has to, waiting for nobody, acknowledged before they count.
 
 What must not be decided by two at once, such as which version is in force, goes through the switchboard.
 """
@@ -7,9 +7,10 @@ from confluent_kafka import KafkaError, KafkaException, Message
 
 from schemas.avro import Codec
 from schemas.control import Control
+from schemas.side import SnapshotVersion
 from streams.errors import BrokerAway
 from streams.kafka.connection import Connection
-from streams.topics import CONTROL
+from streams.topics import CONTROL, SNAPSHOT_VERSIONS
 
 
 def publish_control(connection: Connection, control: Control) -> int:
@@ -19,6 +20,15 @@ def publish_control(connection: Connection, control: Control) -> int:
         BrokerAway: the broker did not acknowledge it; nothing is known to have changed.
     """
     return _publish(connection, CONTROL.name, control.key, Codec("Control", Control).encode(control))
+
+
+def publish_snapshot_version(connection: Connection, newest: SnapshotVersion) -> None:
+    """Tell every process which version of a context is the newest.
+
+    Raises:
+        BrokerAway: the broker did not acknowledge it.
+    """
+    _publish(connection, SNAPSHOT_VERSIONS.name, newest.snapshot_id, newest.model_dump_json().encode())
 
 
 def _publish(connection: Connection, topic: str, key: str, value: bytes) -> int:

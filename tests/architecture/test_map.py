@@ -10,6 +10,7 @@ from streams.stage import Rejects
 from streams.topics import (
     ADMITTED,
     BY_SLOT,
+    CONTEXT_REQUESTS,
     CONTROL,
     DEAD_LETTER_ACTIONS,
     DEAD_LETTERS,
@@ -26,6 +27,7 @@ from streams.topics import (
     REVIEW_STATE,
     REVIEWS,
     ROUTING_STATE,
+    SNAPSHOT_VERSIONS,
     SPEND,
     TOPICS,
     TRACES,
@@ -49,8 +51,9 @@ READ_BESIDE_THE_MAP = {
     TRACES: "the sink",
     CONTROL: "the follower of every process",
     REGISTRY: "the follower of every process",
+    SNAPSHOT_VERSIONS: "the follower of every process",
 }
-FOR_PEOPLE = {RESULTS, ESCALATIONS, DEAD_LETTERS}
+FOR_PEOPLE = {RESULTS, ESCALATIONS, DEAD_LETTERS, CONTEXT_REQUESTS}
 
 
 def test_every_topic_is_read_by_something_or_meant_for_people():

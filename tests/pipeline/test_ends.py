@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from schemas.avro import Codec
 from schemas.base import JsonText, sha256_hex
 from schemas.control import SwitchKind
 from schemas.job import Job
+from schemas.side import SnapshotVersion
 from schemas.stages import Status
 from schemas.submission import MAX_JOB_BYTES
 from streams.errors import TooManyBugs
@@ -119,6 +121,27 @@ ENDS = (
 )
 BY_VERDICT = {"accepted_after_review", "corrected"}
 """Reached by a person's verdict: test_reviews.py."""
+
+
+async def test_a_superseded_context_is_asked_for_again(line, snapshot):
+    """While the model answers a newer version is told of: no answer leaves, and the sender is asked, once."""
+    files = line.bundle.files
+    line.release(files | {"workflow.toml": files["workflow.toml"] + "\n[context]\nask_again = true\n"})
+    context = snapshot()
+    newer = datetime.fromisoformat(context["taken_at"]) + timedelta(seconds=1)
+
+    def overtaken(request):
+        line.history.on_snapshot(SnapshotVersion(snapshot_id=context["id"], version="newer", at=newer))
+        return answer('{"intent":"lost"}', model=request.model.id)
+
+    line.script = overtaken
+    line.submit("j1", context=context)
+    result = await line.result("j1")
+    assert result["status"] == "stale_context"
+    assert "is superseded by version newer" in result["reason"]
+    (asked,) = line.values("context-requests")
+    assert (asked["job_id"], asked["snapshot_id"], asked["job"]["input"]) == ("j1", context["id"], {"text": "my card"})
+    assert asked["reason"] == result["reason"]
 
 
 @pytest.mark.parametrize("provoke", ENDS, ids=lambda provoke: provoke.__name__)

@@ -8,6 +8,7 @@ from processors.outcome import Escalate, Pass, Reject, Retry
 from processors.routing import Routing
 from schemas.control import SwitchKind
 from schemas.job import Snapshot
+from schemas.side import SnapshotVersion
 from schemas.stages import Admitted, Decided, Status
 
 
@@ -73,6 +74,20 @@ async def test_a_snapshot_that_expired_on_the_way_is_stale(run, a_job, clock):
     assert isinstance(await run(a_job(context=snapshot)), Pass)
     clock.move(5)
     assert (await run(a_job(context=snapshot))).status is Status.STALE_CONTEXT
+
+
+async def test_a_superseded_snapshot_is_stale_unless_it_was_taken_later(run, desk, a_job, clock):
+    """A newer version of the context ends the job; news of an older one does not, nor that of its own version."""
+    snapshot = Snapshot(id="s", version="2", taken_at=clock.now, sha256="0" * 64)
+    desk.control.snapshots.learn(SnapshotVersion(snapshot_id="s", version="1", at=clock.now - timedelta(seconds=1)))
+    assert isinstance(await run(a_job(context=snapshot)), Pass)
+    desk.control.snapshots.learn(SnapshotVersion(snapshot_id="s", version="2", at=clock.now + timedelta(seconds=1)))
+    assert isinstance(await run(a_job(context=snapshot)), Pass)
+    desk.control.snapshots.learn(SnapshotVersion(snapshot_id="s", version="3", at=clock.now + timedelta(seconds=2)))
+    outcome = await run(a_job(context=snapshot))
+    assert outcome.status is Status.STALE_CONTEXT
+    assert "version 2 is superseded by version 3" in outcome.reason
+    assert not outcome.ask_again
 
 
 async def test_the_workflows_promise_of_latency_counts_where_the_job_names_none(run, desk):

@@ -5,7 +5,7 @@ import pytest
 from streams.kafka.acls import components
 from streams.kafka.connection import Connection
 from streams.pipeline import STAGES
-from streams.topics import CONTROL, JOBS, REGISTRY, RESULTS, TOPICS
+from streams.topics import CONTROL, JOBS, REGISTRY, RESULTS, SNAPSHOT_VERSIONS, TOPICS
 
 LINK = Connection("127.0.0.1:9", prefix="p.", application="app", instance="m1")
 WORKERS = (*STAGES, "sink", "worker")
@@ -30,6 +30,10 @@ def test_producers_and_readers_do_only_that():
     assert rights("producer")["p.jobs"] == {"Write", "Describe"}
     assert "p.results" not in rights("producer")
     assert rights("reader") == {"p.results": {"Read", "Describe"}}
+    assert rights("retriever") == {
+        "p.snapshot-versions": {"Write", "Describe"},
+        "p.context-requests": {"Read", "Describe"},
+    }
     assert rights("reviewer") == {"p.escalations": {"Read", "Describe"}, "p.reviews": {"Write", "Describe"}}
 
 
@@ -53,7 +57,7 @@ def test_every_topic_has_somebody_who_may_make_it():
     """The operator makes all of them, and alone writes switches and workflows."""
     mine = rights("operator")
     assert all("Create" in mine[f"p.{topic.name}"] for topic in TOPICS)
-    assert all("Write" in mine[f"p.{topic.name}"] for topic in (CONTROL, REGISTRY))
+    assert all("Write" in mine[f"p.{topic.name}"] for topic in (CONTROL, REGISTRY, SNAPSHOT_VERSIONS))
 
 
 def test_a_grant_is_a_command_of_kafka_s_own_tool():
