@@ -1,7 +1,7 @@
 """A workflow's folder into a bundle: exactly the files that change what the workflow does, and so its version.
 
-workflow.toml, prompts/<name>/*.md, input.schema.json, output.schema.json, calibration.json, prior.json and
-policy.cases.jsonl are the bundle. evals/ and README.md are not: adding a case or mending a sentence makes no new
+workflow.toml, prompts/<name>/*.md, input.schema.json, output.schema.json, rules.toml, calibration.json, prior.json
+and policy.cases.jsonl are the bundle. evals/ and README.md are not: adding a case or mending a sentence makes no new
 version. Line ends are the same on every system.
 """
 
@@ -18,10 +18,11 @@ INPUT_SCHEMA = "input.schema.json"
 OUTPUT_SCHEMA = "output.schema.json"
 CALIBRATION = "calibration.json"
 PRIOR = "prior.json"
+RULES = "rules.toml"
 POLICY_CASES = "policy.cases.jsonl"
 CASES = "evals/cases.jsonl"
 
-_NAMED = (SETTINGS, INPUT_SCHEMA, OUTPUT_SCHEMA, CALIBRATION, PRIOR, POLICY_CASES)
+_NAMED = (SETTINGS, INPUT_SCHEMA, OUTPUT_SCHEMA, RULES, CALIBRATION, PRIOR, POLICY_CASES)
 _PROMPT = re.compile(r"prompts/[a-z][a-z0-9_-]*/[a-z][a-z0-9_-]*\.md")
 _BESIDE = re.compile(r"README\.md|evals/.+|(.*/)?\.[^/]*")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")

@@ -1,4 +1,4 @@
-"""Validation: is the answer what the workflow says an answer must be? Its structure, then its schema."""
+"""Validation: is the answer what the workflow says an answer must be? Structure, schema, then the owner's rules."""
 
 import time
 from collections.abc import Callable
@@ -6,12 +6,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
+import jiter
+
 from processors.catalog import Catalog
 from processors.checks import strict_json
 from processors.checks.strict_json import Parsed
 from processors.control import ControlState, ReadControl
 from processors.freshness import stale
 from processors.outcome import Climb, Escalate, Facts, FailureClass, Outcome, Pass, Retry
+from processors.policy.business import Ruled
 from processors.policy.failure import settle
 from processors.policy.ladder import open_above
 from processors.workflow import Workflow
@@ -22,6 +25,7 @@ from schemas.stages import Answer, Finding, Validated, Verdict
 
 STRUCTURE = "structure"
 SCHEMA = "schema"
+RULES = "rules"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,8 +44,14 @@ class Validation:
         if isinstance(workflow, Retry):
             return workflow
         control = self.control()
-        output, findings = self._checked(answer.completion.text, workflow, control)
+        parsed, findings = self._checked(answer.completion.text, workflow, control)
+        output, handed = (parsed.text if parsed else None), ""
+        if parsed is not None and workflow.business and all(one.verdict is Verdict.ALLOW for one in findings):
+            output, finding, handed = self._ruled(parsed, envelope, workflow, control)
+            findings = (*findings, finding)
         facts = Facts(findings=findings)
+        if handed:
+            return Escalate(handed, output, facts=facts)
         amiss = [finding for finding in findings if finding.verdict is not Verdict.ALLOW]
         if output is None or amiss:
             reason = "; ".join(f"check {finding.check}: {finding.verdict}: {finding.evidence}" for finding in amiss)
@@ -63,19 +73,50 @@ class Validation:
 
     def _checked(
         self, text: str, workflow: Workflow, control: ControlState
-    ) -> tuple[JsonText | None, tuple[Finding, ...]]:
-        """The output as JSON text, if the answer can be read, and what the checks found."""
+    ) -> tuple[Parsed | None, tuple[Finding, ...]]:
+        """The output, if the answer can be read, and what the checks found."""
         run, schema = partial(self._run, control), workflow.output_schema
         if schema is None:
             filled = run(STRUCTURE, strict_json.VERSION, lambda: "" if text.strip() else "the answer is empty")
-            return (json_text(text) if filled.verdict is Verdict.ALLOW else None), (filled,)
+            return (Parsed(text, json_text(text)) if filled.verdict is Verdict.ALLOW else None), (filled,)
         read: list[Parsed] = []
         structure = run(STRUCTURE, strict_json.VERSION, lambda: _unreadable(text, read))
         if not read:
             return None, (structure,)
         parsed = read[0]
         conforms = run(SCHEMA, workflow.version, lambda: "; ".join(schema.violations(parsed.value)))
-        return parsed.text, (structure, conforms)
+        return parsed, (structure, conforms)
+
+    def _ruled(
+        self, parsed: Parsed, envelope: Envelope[Answer], workflow: Workflow, control: ControlState
+    ) -> tuple[JsonText, Finding, str]:
+        """The output after the business rules, what they found, and why a person must decide, if one must."""
+        found: list[Ruled] = []
+
+        def object_to() -> str:
+            job, head = envelope.payload.job, envelope.head
+            asked = jiter.from_json(job.input.encode())
+            found.append(workflow.business.rule(parsed.value, asked, head.segments, head.tenant))
+            if found[0].unknown:
+                raise LookupError(found[0].unknown)
+            denied = f"rule {found[0].rule.name}: {found[0].rule.deny}" if found[0].rule and found[0].rule.deny else ""
+            return denied or "; ".join(self._no_answer(found[0], workflow))
+
+        finding = self._run(control, RULES, workflow.version, object_to)
+        acted = found[0].rule if found and finding.verdict is Verdict.ALLOW else None
+        if acted is None:
+            return parsed.text, finding, ""
+        said = acted.escalate or ", ".join(f"{name} = {json_text(value)}" for name, value in (acted.set or {}).items())
+        told = finding.but(evidence=f"rule {acted.name}: {said}")
+        return json_text(found[0].value), told, f"rule {acted.name}: {said}" if acted.escalate else ""
+
+    @staticmethod
+    def _no_answer(ruled: Ruled, workflow: Workflow) -> tuple[str, ...]:
+        """What is wrong with an answer after a rule has set its fields."""
+        if ruled.rule is None or ruled.rule.set is None or workflow.output_schema is None:
+            return ()
+        violations = workflow.output_schema.violations(ruled.value)
+        return tuple(f"rule {ruled.rule.name} sets what an answer can't be: {said}" for said in violations)
 
     def _run(self, control: ControlState, check: str, version: str, object_to: Callable[[], str]) -> Finding:
         """A check's finding from what it objects to; one that breaks has no verdict, which is not the same as allow."""

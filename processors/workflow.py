@@ -7,9 +7,10 @@ from typing import Any, TypeVar
 import orjson
 from pydantic import ValidationError
 
-from processors.bundle import CALIBRATION, INPUT_SCHEMA, OUTPUT_SCHEMA, PRIOR, SETTINGS
+from processors.bundle import CALIBRATION, INPUT_SCHEMA, OUTPUT_SCHEMA, PRIOR, RULES, SETTINGS
 from processors.checks.schema import Schema
 from processors.evaluators.calibration import Calibration, Map
+from processors.policy.business import ASKED, NO_RULES, BusinessRules, Rulebook, wrong_conditions
 from processors.policy.prior import Prior
 from processors.policy.rules import VARIABLES, Rule, compile_rules
 from processors.problems import Problem, WorkflowError, errors_of
@@ -38,6 +39,7 @@ class Workflow:
     prior: Prior | None
     fallback: JsonText | None
     rules: tuple[Rule, ...]
+    business: Rulebook
     variant_hashes: Mapping[str, str]
 
     def rung(self, index: int) -> Rung | None:
@@ -82,6 +84,7 @@ def examine(bundle: Bundle) -> tuple[Workflow | None, tuple[Problem, ...]]:
     calibration = reader.fitted(CALIBRATION, Calibration, "penstock calibrate") or Calibration()
     prior = reader.fitted(PRIOR, Prior, "penstock train-router")
     rules = reader.rules(settings)
+    business = reader.business(output_schema)
     fallback = reader.fallback(settings, output_schema)
     if reader.problems:
         return None, tuple(reader.problems)
@@ -101,6 +104,7 @@ def examine(bundle: Bundle) -> tuple[Workflow | None, tuple[Problem, ...]]:
         prior=prior,
         fallback=fallback,
         rules=rules,
+        business=business,
         variant_hashes=hashes,
     ), ()
 
@@ -157,6 +161,32 @@ class _Reader:
             mend = f"a CEL condition over {', '.join(VARIABLES)}"
             self.problems.append(Problem(SETTINGS, line, f"routing.rules.{place}.when", said, mend))
         return tuple(found)
+
+    def business(self, schema: Schema | None) -> Rulebook:
+        """The business rules, compiled."""
+        text = self.files.get(RULES)
+        found = read_toml(RULES, text, BusinessRules) if text is not None else BusinessRules()
+        if isinstance(found, tuple):
+            self.problems.extend(found)
+            return NO_RULES
+        wrong = dict(wrong_conditions(found))
+        for place, said in wrong.items():
+            line = line_of(text or "", ("rules", place, "when"))
+            mend = f"a CEL condition over {', '.join(ASKED)}"
+            self.problems.append(Problem(RULES, line, f"rules.{place}.when", said, mend))
+        self._refuse_unknown_fields(found, schema, text or "")
+        return NO_RULES if wrong else Rulebook(found)
+
+    def _refuse_unknown_fields(self, rules: BusinessRules, schema: Schema | None, text: str) -> None:
+        definition = {} if schema is None else schema.definition
+        known = definition.get("properties", {}) if isinstance(definition, dict) else {}
+        for place, rule in enumerate(rules.rules):
+            for name in rule.set or ():
+                if name not in known:
+                    line = line_of(text, ("rules", place, "set"))
+                    found = f"{name!r} is no field of {OUTPUT_SCHEMA}"
+                    mend = f"one of {', '.join(known) or 'its properties'}"
+                    self.problems.append(Problem(RULES, line, f"rules.{place}.set", found, mend))
 
     def fallback(self, settings: WorkflowSettings, schema: Schema | None) -> JsonText | None:
         """The fallback's answer as JSON text, if there is one; it must be an answer like any other."""

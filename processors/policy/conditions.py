@@ -12,6 +12,7 @@ from typing import Any, Final
 from cel_expr_python import cel
 
 BOOLEAN: Final = "BOOL"
+ANYTHING: Final = "DYN"
 
 
 class ConditionError(ValueError):
@@ -45,7 +46,7 @@ class Condition:
 
 Kinds = Mapping[str, str]
 """The variables that a condition may name, by the name of their type: string, int, double, bool, strings (a map from
-string to string) or limits (a map from string to number, where what is unknown is absent)."""
+string to string), limits (a map from string to number, where what is unknown is absent) or json (any JSON value)."""
 
 
 def condition(text: str, kinds: Kinds) -> Condition:
@@ -58,7 +59,7 @@ def condition(text: str, kinds: Kinds) -> Condition:
         compiled = _environment(tuple(sorted(kinds.items()))).compile(text)
     except RuntimeError as error:
         raise ConditionError(_first_line(error)) from error
-    if compiled.return_type().name() != BOOLEAN:
+    if compiled.return_type().name() not in {BOOLEAN, ANYTHING}:  # what a JSON value is turns out when it is decided
         raise ConditionError(f"it gives {compiled.return_type().name().lower()}, not true or false")
 
     def evaluate(values: Mapping[str, Any]) -> Any:
@@ -76,6 +77,7 @@ def _environment(kinds: tuple[tuple[str, str], ...]) -> Any:
         "bool": cel.Type.BOOL,
         "strings": cel.Type.Map(cel.Type.STRING, cel.Type.STRING),
         "limits": cel.Type.Map(cel.Type.STRING, cel.Type.DOUBLE),
+        "json": cel.Type.DYN,
     }
     return cel.NewEnv(variables={name: of_kind[kind] for name, kind in kinds})
 
