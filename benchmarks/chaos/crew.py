@@ -44,6 +44,11 @@ class Crew:
         self.until(lambda: '"ready"' in self._members[stage].said(), f"{stage} is ready", START_S)
         return self._members[stage]
 
+    def all_ready(self) -> None:
+        """Wait until no process is starting: one that finds no broker at its start says so and ends, as it should."""
+        for stage in tuple(self._members):
+            self.ready(stage)
+
     def dismiss(self, stage: str) -> Child:
         """Take a process out of sight: what becomes of it is the caller's business."""
         self.ready(stage)

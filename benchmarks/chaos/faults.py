@@ -117,6 +117,7 @@ class Injector:
     # --- the broker --------------------------------------------------------------------------------------------------
 
     def _restart_broker(self, fault: RestartBroker) -> None:
+        self.crew.all_ready()
         frozen = self._frozen(fault.stage, fault.nth) if fault.how is Restart.MID_TRANSACTION else None
         began = time.time()
         self.stack.restart("broker", kill=fault.how is not Restart.GRACEFUL)
