@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from pathlib import Path
 from statistics import quantiles
-from typing import Final
+from typing import Any, Final
 
 from penstock.errors import PenstockError
 from penstock.trial import ACCEPTED, ESCALATED, Trial, Trials
@@ -173,14 +173,19 @@ async def evaluate(
             if ceiling_usd is not None and (done.spent_usd >= ceiling_usd or _unpriced(done)):
                 done.skipped += 1
             else:
-                fields = {"workflow": workflow, "job_id": case.id, "input": case.input, "segments": dict(case.segments)}
-                done.judged.append(Judged(case, await trials.run(fields)))
+                done.judged.append(Judged(case, await trials.run(_job(workflow, case))))
             moved(done)
 
     await asyncio.gather(*map(one, cases))
     order = {case.id: place for place, case in enumerate(cases)}
     done.judged.sort(key=lambda judged: order[judged.case.id])
     return done
+
+
+def _job(workflow: str, case: Case) -> dict[str, Any]:
+    context = None if case.context is None else case.context.model_dump(mode="json")
+    named = {"workflow": workflow, "job_id": case.id, "input": case.input, "segments": dict(case.segments)}
+    return named | ({} if context is None else {"context": context})
 
 
 def _unpriced(done: Evaluation) -> bool:

@@ -54,7 +54,7 @@ class RungRunner:
     async def run(self, case: Case) -> Ran | str:
         """What came of the case, or why there is no answer."""
         head = self._head(case)
-        job = Job(workflow=self._workflow.name, input=json_text(case.input))
+        job = Job(workflow=self._workflow.name, input=json_text(case.input), context=case.context)
         answered = await self._inference(Envelope[Routed](head=head, payload=Routed(job=job, decision=self._decision)))
         if not isinstance(answered, Pass):
             return answered.reason

@@ -6,8 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-import jiter
-
 from processors.catalog import Catalog
 from processors.checks import strict_json
 from processors.checks.strict_json import Parsed
@@ -95,8 +93,7 @@ class Validation:
 
         def object_to() -> str:
             job, head = envelope.payload.job, envelope.head
-            asked = jiter.from_json(job.input.encode())
-            found.append(workflow.business.rule(parsed.value, asked, head.segments, head.tenant))
+            found.append(workflow.business.rule(parsed.value, job, head.segments, head.tenant))
             if found[0].unknown:
                 raise LookupError(found[0].unknown)
             denied = f"rule {found[0].rule.name}: {found[0].rule.deny}" if found[0].rule and found[0].rule.deny else ""

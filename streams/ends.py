@@ -4,6 +4,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import orjson
+
 from schemas.base import JsonText, sha256_hex
 from schemas.envelope import Envelope, Head
 from schemas.headers import cloud_event
@@ -66,7 +68,7 @@ def result(ending: Ending, status: Status, reason: str, output: JsonText | None)
         status=status,
         output=output,
         confidence=ending.gate.confidence if ending.gate else None,
-        citations=(),
+        citations=_citations(output),
         reason=reason,
         variant=decision.variant if decision else None,
         model=completion.model if completion else None,
@@ -81,6 +83,15 @@ def result(ending: Ending, status: Status, reason: str, output: JsonText | None)
     return Emission(
         (published, _close(ending)), (_job_event(ending, status.value, reason, output), *_output_text(output, ending))
     )
+
+
+def _citations(output: JsonText | None) -> tuple[str, ...]:
+    """What an answer names under `citations`: ids of the chunks that it rests on."""
+    if output is None or '"citations"' not in output:
+        return ()
+    value = orjson.loads(output)
+    cited = value.get("citations") if isinstance(value, dict) else None
+    return tuple(cited) if isinstance(cited, list) and all(isinstance(one, str) for one in cited) else ()
 
 
 def _close(ending: Ending) -> Record:

@@ -31,11 +31,16 @@ class Span:
     start: int
     end: int
 
+    def lies_in(self, field: str) -> bool:
+        """Whether it is this field, or a part of it."""
+        return self.pointer == field or self.pointer.startswith(f"{field}/")
+
 
 def field_probability(completion: Completion, fields: tuple[str, ...], *, structured: bool) -> float | Unmeasured:
     """The joint probability of the tokens of the named fields (of all fields if none is named).
 
-    A token that only touches a field counts whole. An answer that is plain text counts with all its tokens.
+    A field that holds others counts with all of them, and a token that only touches a field counts whole. An answer
+    that is plain text counts with all its tokens.
     """
     if not completion.tokens:
         return Unmeasured("the provider gave no token probabilities")
@@ -43,8 +48,8 @@ def field_probability(completion: Completion, fields: tuple[str, ...], *, struct
         return Unmeasured("the tokens that the provider gave do not spell its answer")
     if not structured:
         return math.exp(min(math.fsum(completion.logprobs), 0.0))
-    spans = [span for span in scalar_spans(completion.text) if not fields or span.pointer in fields]
-    absent = [name for name in fields if all(span.pointer != name for span in spans)]
+    spans = [span for span in scalar_spans(completion.text) if not fields or any(span.lies_in(name) for name in fields)]
+    absent = [name for name in fields if not any(span.lies_in(name) for span in spans)]
     if absent or not spans:
         return Unmeasured(f"the answer has no field {', '.join(absent) or 'at all'}")
     ends = list(accumulate(map(len, completion.tokens)))

@@ -8,15 +8,24 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Final
 
+import jiter
 import orjson
 from pydantic import Field, field_validator, model_validator
 
 from processors.policy.conditions import ConditionError, Kinds, Unknown, condition
 from processors.settings import Name
 from processors.toml_text import Settings
+from schemas.job import Job
 
-ASKED: Final[Kinds] = {"input": "json", "output": "json", "segments": "strings", "tenant": "string"}
-"""What a rule may ask for: the job's input, the model's answer as JSON values, and whose job it is."""
+ASKED: Final[Kinds] = {
+    "input": "json",
+    "output": "json",
+    "chunks": "json",
+    "segments": "strings",
+    "tenant": "string",
+}
+"""What a rule may ask for: input and answer as JSON values, the ids of the chunks that the job brought,
+and whose job it is."""
 
 
 class BusinessRule(Settings):
@@ -71,9 +80,15 @@ class Rulebook:
         """Whether there is a rule."""
         return bool(self.rules)
 
-    def rule(self, value: Any, asked: Any, segments: Mapping[str, str], tenant: str) -> Ruled:
+    def rule(self, value: Any, job: Job, segments: Mapping[str, str], tenant: str) -> Ruled:
         """What the first rule that holds does with an answer; one that can't be decided stops at once."""
-        values = {"input": asked, "output": value, "segments": dict(segments), "tenant": tenant}
+        values = {
+            "input": jiter.from_json(job.input.encode()),
+            "output": value,
+            "chunks": [chunk.id for chunk in job.context.chunks] if job.context else [],
+            "segments": dict(segments),
+            "tenant": tenant,
+        }
         for rule, when in zip(self.rules, self._conditions, strict=True):
             holds = when.decide(values)
             if isinstance(holds, Unknown):

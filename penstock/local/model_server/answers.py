@@ -155,16 +155,13 @@ class Answering:
         return f"{self.text} {about}" if self.prompt.sources else about
 
     def _material(self) -> list[str]:
-        return [source.text for source in self.prompt.sources] or [self.text]
+        """What an answer is taken from: the source that fits best, else the text itself."""
+        ranked = self._cited()
+        return [source.text for source in self.prompt.sources if ranked and source.id == ranked[0].text] or [self.text]
 
     def _cited(self) -> list[Candidate]:
-        """The source of the best sentence first."""
-        if not self.prompt.sources:
-            return []
-        best = max(self._best(), key=lambda candidate: candidate.score, default=None)
-        taken = self._source_of(best.text) if best else self.prompt.sources[0].id
-        ids = dict.fromkeys([taken, *(source.id for source in self.prompt.sources)])
-        return [Candidate(name, -3.0 * place) for place, name in enumerate(ids)][: extraction.MOST_CANDIDATES]
+        """The sources, the one that fits best first."""
+        return extraction.best_sources({source.id: source.text for source in self.prompt.sources}, self.text)
 
     def _source_of(self, sentence: str) -> str:
         return next((source.id for source in self.prompt.sources if sentence in source.text), self.prompt.sources[0].id)
