@@ -7,8 +7,11 @@ from pathlib import Path
 import pytest
 
 from penstock.trial import Trials, in_force
+from processors.bundle import read_bundle
+from processors.catalog import Catalog
 from processors.control import ControlState
 from processors.lint import lint
+from processors.models import load_models
 from processors.providers.scripted import Canned, ScriptedProvider, answer
 from schemas.control import SwitchKind
 
@@ -89,6 +92,37 @@ def test_the_page_has_a_row_for_each_failure():
 async def test_each_failure_ends_as_the_page_says(ended, failure):
     """Both modes, through the real processors: nothing else differs between the two workflows."""
     assert (await ended("closed", failure), await ended("open", failure)) == table()[failure]
+
+
+EXAMPLES = DOCS.parent / "examples" / "failure_modes"
+
+
+def test_the_two_examples_differ_in_nothing_but_their_failure_mode():
+    """What docs/failure_modes.md speaks of can be looked at, and tried."""
+    fraud, price = (read_bundle(EXAMPLES / "workflows" / name).files for name in ("fraud_screen", "price_screen"))
+    assert fraud | {"workflow.toml": ""} == price | {"workflow.toml": ""}
+    assert fraud["workflow.toml"].replace('"closed"', '"open"') == price["workflow.toml"]
+
+
+@pytest.mark.parametrize(
+    ("down", "name", "status"),
+    [
+        (False, "fraud_screen", "escalated"),
+        (False, "price_screen", "accepted_unverified"),
+        (True, "fraud_screen", "escalated"),
+        (True, "price_screen", "fallback_answer"),
+    ],
+)
+async def test_the_examples_end_as_the_page_says(down, name, status):
+    """No grade, as there is no calibration, and no provider: a person in one, an answer that says so in the other."""
+    bundle = read_bundle(EXAMPLES / "workflows" / name)
+    catalog = Catalog(load_models(EXAMPLES / "models.toml", environ={}))
+    catalog.add(bundle)
+    canned = Canned(status=401) if down else answer('{"order": "unusual"}')
+    state = in_force(catalog.workflow(name, bundle.version))
+    trials = Trials(catalog, {"local": ScriptedProvider(lambda _: canned)}, state)
+    trial = await trials.run({"workflow": name, "input": {"text": "forty phones"}})
+    assert trial.status == status
 
 
 @pytest.mark.parametrize(
