@@ -8,6 +8,8 @@ session so short that it fences the dead broker at once. Then a broker may have 
 """
 
 import time
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Final
 
 from penstock.local.broker import Broker, command, write_properties
@@ -21,6 +23,7 @@ SETTLED_S: Final = 3.0
 ACTIVE: Final = "Activated periodic tasks"
 FENCED: Final = "Fencing broker 1 "
 _STOP_S: Final = 20.0
+_TIMES: Final = 2
 
 
 def was_killed(broker: Broker) -> bool:
@@ -52,21 +55,44 @@ def let_lapse(broker: Broker) -> None:
     log.unlink(missing_ok=True)
     alone = Child(command(broker), directory=broker.data, log=log)
     try:
-        _wait(alone)
+        if _fences(alone):
+            _wait_until_written(alone, broker.storage / "__cluster_metadata-0")
     finally:
         alone.stop(_STOP_S)
 
 
-def _wait(alone: Child) -> None:
-    until = time.monotonic() + LIMIT_S
+def _fences(alone: Child) -> bool:
+    """Wait until it fences the dead broker; False if there is none to fence."""
     active_at: float | None = None
-    while not alone.said(FENCED):
-        now = time.monotonic()
+    for now in _moments(alone):
+        if alone.said(FENCED):
+            return True
         if active_at is None and alone.said(ACTIVE):
             active_at = now
         if active_at is not None and now - active_at > SETTLED_S:
+            return False
+    return False
+
+
+def _wait_until_written(alone: Child, metadata: Path) -> None:
+    """It says so before it writes it. It writes something every half second: after two of these the fence is there."""
+    size, grown = _bytes_in(metadata), 0
+    for _ in _moments(alone):
+        now = _bytes_in(metadata)
+        grown, size = grown + (now > size), now
+        if grown >= _TIMES:
             return
-        if alone.exit_code() is not None or now > until:
-            said = alone.log.read_text(errors="replace").strip()[-2000:]
-            raise StackStartError(f"the controller of the data in {alone.log.parent} does not come up: {said}")
+
+
+def _bytes_in(metadata: Path) -> int:
+    return sum(path.stat().st_size for path in metadata.glob("*.log"))
+
+
+def _moments(alone: Child) -> Iterator[float]:
+    """The time, over and over, as long as there is hope."""
+    until = time.monotonic() + LIMIT_S
+    while (now := time.monotonic()) < until and alone.exit_code() is None:
+        yield now
         time.sleep(0.05)
+    said = alone.log.read_text(errors="replace").strip()[-2000:]
+    raise StackStartError(f"the controller of the data in {alone.log.parent} does not come up: {said}")
