@@ -56,6 +56,12 @@ class Judged:
         """Whether the answer is what it must be."""
         return self.case.met(self.trial.output) if self.trial.status == ACCEPTED and self.trial.output else None
 
+    @property
+    def answered_right(self) -> bool | None:
+        """Whether what was answered, accepted or proposed to a person, is what it must be; None without an answer."""
+        answer = self.trial.output or self.trial.proposed
+        return None if answer is None else self.case.met(answer)
+
 
 @dataclass(frozen=True, slots=True)
 class Share:
@@ -87,6 +93,8 @@ class Figures:
     accepted: Share
     right: Share
     """Of those accepted."""
+    answers_right: Share
+    """Of all that were answered, whether it was accepted or proposed to a person: what the models know, gate apart."""
     escalated: Share
     cost_usd: Decimal | None
     p50_ms: float | None
@@ -103,12 +111,14 @@ def figures(judged: Sequence[Judged]) -> Figures:
     accepted = [one for one in judged if one.trial.status == ACCEPTED]
     costs = [one.trial.cost_usd for one in judged]
     known = [cost for cost in costs if cost is not None]
+    answers = [one.answered_right for one in judged if one.answered_right is not None]
     times = [one.trial.ms for one in judged]
     cuts = quantiles(times, n=20) if len(times) > 1 else [*times * 19]
     return Figures(
         cases=len(judged),
         accepted=Share(len(accepted), len(judged)),
         right=Share(sum(one.right is True for one in accepted), len(accepted)),
+        answers_right=Share(sum(answers), len(answers)),
         escalated=Share(sum(one.trial.status == ESCALATED for one in judged), len(judged)),
         cost_usd=sum(known, Decimal(0)) if len(known) == len(costs) else None,
         p50_ms=cuts[9] if cuts else None,

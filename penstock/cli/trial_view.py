@@ -116,7 +116,8 @@ def _step_json(step: TrialStep) -> dict[str, Any]:
 def evaluation(name: str, done: Evaluation) -> RenderableType:
     """The figures of all cases, by rung and by segment, and the first that were accepted and wrong."""
     table = Table(title=f"{escape(name)}: {len(done.judged)} cases", title_justify="left", box=None, pad_edge=False)
-    columns = ("", "cases", "accepted", "of these right", "95 %", "to a person", "cost", "per accepted", "p50", "p95")
+    of_accepted = ("accepted", "of these right", "95 %")
+    columns = ("", "cases", *of_accepted, "to a person", "answers right", "cost", "per accepted", "p50", "p95")
     for column in columns:
         table.add_column(column, justify="right" if column else "left")
     table.add_row("all", *_cells(figures(done.judged)), style="bold")
@@ -135,6 +136,7 @@ def _cells(found: Figures) -> tuple[str, ...]:
         _share(found.right),
         between,
         _share(found.escalated),
+        _share(found.answers_right),
         usd(found.cost_usd),
         usd(found.cost_per_accepted) if found.accepted.count else "",
         ms(found.p50_ms),
@@ -167,7 +169,7 @@ def _groups_json(groups: Mapping[str, Figures]) -> dict[str, Any]:
 
 
 def _figures_json(found: Figures) -> dict[str, Any]:
-    shares = {name: _share_json(getattr(found, name)) for name in ("accepted", "right", "escalated")}
+    shares = {name: _share_json(getattr(found, name)) for name in ("accepted", "right", "escalated", "answers_right")}
     return {**asdict(found), **shares, "cost_per_accepted_usd": found.cost_per_accepted}
 
 

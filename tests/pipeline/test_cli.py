@@ -5,6 +5,8 @@ import csv
 import io
 import json
 import os
+import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -218,6 +220,26 @@ def test_cases_through_all_stages(worker, cli):
     code, _, err = cli("eval", "banking_intent", "--limit", "20", "--max-cost", "0.000001", "--json")
     assert code == 1
     assert "cases were not run" in err
+
+
+def test_prompts_matter(worker, cli, tmp_path):
+    """Without the descriptions of its labels a prompt answers worse, and the difference between the two is shown."""
+    shutil.copy(PROJECT / "models.toml", tmp_path)
+    (tmp_path / "penstock.toml").touch()
+    shutil.copytree(PROJECT / "workflows" / "banking_intent", tmp_path / "workflows" / "banking_intent")
+    labels = tmp_path / "workflows" / "banking_intent" / "prompts" / "shared" / "labels.md"
+    labels.write_text(re.sub(r"(?m)^(- \w+):.*$", r"\1", labels.read_text()))
+    named = tmp_path / "workflows" / "banking_intent" / "calibration.json"
+    named.unlink()  # it was fitted on the prompt with descriptions
+    found = {}
+    for project in (PROJECT, tmp_path):
+        code, out, err = cli("--project", str(project), "eval", "banking_intent", "--limit", "80", "--json")
+        assert code == 0, err
+        found[project] = json.loads(out)["all"]["answers_right"]["value"]
+    assert found[tmp_path] < found[PROJECT] - 0.1
+    code, out, err = cli("--project", str(tmp_path), "diff", "banking_intent", "--json")
+    assert code == 0, err
+    assert "-- card_arrival: the ordered card" in json.loads(out)["files"]["prompts/shared/labels.md"]
 
 
 def test_publishing_again_changes_nothing(worker, cli):

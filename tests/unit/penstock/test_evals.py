@@ -126,6 +126,7 @@ async def test_figures_add_up(owner):
     assert {name: found.cases for name, found in done.by_rung().items()} == {"1": 6}
     assert done.by_segment()["length_bucket=short"].cases == 6
     assert whole.right.value is None
+    assert (whole.answers_right.count, whole.answers_right.of) == (6, 6)
     assert whole.cost_usd == sum(one.trial.cost_usd for one in done.judged)
 
 
