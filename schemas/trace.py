@@ -123,6 +123,25 @@ class GradeEvent(TraceEvent):
     output_sha256: str
 
 
+class ChunkEvent(TraceEvent):
+    """A piece of the context that a job brought: where it came from, and how old it was.
+
+    `age_s` is seconds from the last change of its source to the job's acknowledgement; null when nobody said.
+    """
+
+    TABLE: ClassVar[str] = "chunks"
+
+    snapshot_id: str
+    snapshot_version: str
+    chunk_id: str
+    source: str
+    source_updated_at: datetime | None
+    indexed_at: datetime | None
+    index_version: str
+    score: float | None
+    age_s: float | None
+
+
 class JobEvent(TraceEvent):
     """A job's end (or, with the status `escalated`, its wait for a person): what v_jobs shows, one row per job."""
 
@@ -229,6 +248,7 @@ TABLES: tuple[type[Event], ...] = (
     AttemptEvent,
     CheckEvent,
     GradeEvent,
+    ChunkEvent,
     JobEvent,
     PayloadEvent,
     ControlEvent,

@@ -7,11 +7,13 @@ from typing import Any
 from processors.outcome import NO_FACTS, Climb, Escalate, Facts, Outcome, Pass, Reject, Retry
 from schemas.base import sha256_hex
 from schemas.envelope import Envelope, Head, Spent, Step
+from schemas.job import Snapshot
 from schemas.stages import Attempt, Decision, Submission
 from schemas.submission import undecided_job
 from schemas.trace import (
     AttemptEvent,
     CheckEvent,
+    ChunkEvent,
     DecisionEvent,
     Event,
     GradeEvent,
@@ -94,9 +96,32 @@ def of_outcome(
         }
     )
     if isinstance(envelope.payload, Submission):
-        yield text("input", undecided_job(envelope.payload, head.workflow).input, moment.finished_at)
+        job = undecided_job(envelope.payload, head.workflow)
+        yield text("input", job.input, moment.finished_at)
+        if job.context is not None:
+            yield from _of_context(shared, job.context, head)
     if facts is not NO_FACTS:
         yield from _of_facts(shared, facts, facts.decision or vars(envelope.payload).get("decision"), envelope)
+
+
+def _of_context(shared: dict[str, Any], context: Snapshot, head: Head) -> Iterator[Event]:
+    for place, chunk in enumerate(context.chunks):
+        updated = chunk.source_updated_at
+        yield ChunkEvent.of(
+            {
+                **shared,
+                "event_id": f"{shared['event_id']}chunk-{place}",
+                "snapshot_id": context.id,
+                "snapshot_version": context.version,
+                "chunk_id": chunk.id,
+                "source": chunk.source,
+                "source_updated_at": updated,
+                "indexed_at": chunk.indexed_at,
+                "index_version": chunk.index_version,
+                "score": chunk.score,
+                "age_s": None if updated is None else (head.created_at - updated).total_seconds(),
+            }
+        )
 
 
 def repeated(stage: str, address: Address, head: Head, reason: str, moment: Moment) -> StageEvent:

@@ -10,7 +10,7 @@ import pytest
 from processors.providers.http import MAX_RESPONSE_BYTES
 from processors.providers.scripted import Canned, answer
 from schemas.avro import Codec
-from schemas.base import JsonText, sha256_hex
+from schemas.base import JsonText, json_text, sha256_hex
 from schemas.control import SwitchKind
 from schemas.job import Job
 from schemas.side import SnapshotVersion
@@ -142,6 +142,21 @@ async def test_a_superseded_context_is_asked_for_again(line, snapshot):
     (asked,) = line.values("context-requests")
     assert (asked["job_id"], asked["snapshot_id"], asked["job"]["input"]) == ("j1", context["id"], {"text": "my card"})
     assert asked["reason"] == result["reason"]
+
+
+async def test_what_a_job_brought_is_on_record(line, snapshot):
+    """Each chunk of the context is a row, with its source's age where the job says when that changed."""
+    chunks = [
+        {"id": "c1", "text": "Cards arrive in five days.", "source": "faq", "index_version": "7", "score": 0.5},
+        {"id": "c2", "text": "Or in six.", "source": "forum", "source_updated_at": "2026-01-01T00:00:00Z"},
+    ]
+    content = [[chunk["id"], chunk["text"], None, chunk["source"]] for chunk in chunks]
+    line.submit("j1", context=snapshot(chunks=chunks, sha256=sha256_hex(json_text(content))))
+    await line.result("j1")
+    first, second = sorted(line.rows("chunks", "j1"), key=lambda row: row["chunk_id"])
+    assert (first["chunk_id"], first["index_version"], first["score"], first["age_s"]) == ("c1", "7", 0.5, None)
+    assert (second["chunk_id"], second["source"]) == ("c2", "forum")
+    assert second["age_s"] > 86_400
 
 
 @pytest.mark.parametrize("provoke", ENDS, ids=lambda provoke: provoke.__name__)
