@@ -3,12 +3,16 @@
 import contextlib
 import subprocess
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from penstock.settings import Settings
 from processors.bundle import read_bundle
 from processors.models import Models, load_models
 from processors.workflow import compile_workflow
 from schemas.control import Bundle
+
+if TYPE_CHECKING:
+    from streams.sources import Source
 
 
 def models(settings: Settings) -> Models:
@@ -19,6 +23,14 @@ def models(settings: Settings) -> Models:
     """
     environ = {"PENSTOCK_MODEL_SERVER_URL": settings.model_server_url}
     return load_models(settings.project / "models.toml", environ=environ)
+
+
+def sources(settings: Settings) -> "tuple[Source, ...]":
+    """The topics of others whose records become jobs."""
+    from schemas.job_map import JobMap  # noqa: PLC0415 -- most commands need neither
+    from streams.sources import Source  # noqa: PLC0415 -- as above
+
+    return tuple(Source(topic, JobMap(**one.model_dump())) for topic, one in settings.source.items())
 
 
 def workflow_folders(settings: Settings) -> list[Path]:

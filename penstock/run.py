@@ -13,7 +13,7 @@ import structlog
 import uvloop
 
 from penstock import memory, wanted
-from penstock.compose import models
+from penstock.compose import models, sources
 from penstock.lines import connection, warehouse
 from penstock.logs import name_process
 from penstock.releases import activate_missing
@@ -34,6 +34,7 @@ from sinks import migrations
 from streams.awake import Awake
 from streams.claim_store import ClaimStore
 from streams.control import ControlHistory
+from streams.kafka.admin import require_topics
 from streams.kafka.connection import Connection
 from streams.kafka.follower import Follower
 from streams.kafka.pausable import PausableKafkaSource
@@ -80,6 +81,7 @@ class Process:
         self._catalog = Catalog(models(self.settings))
         self._history = ControlHistory(self._catalog)
         self._stages = tuple(part for part in STAGES if part in self.parts)
+        self._sources = sources(self.settings) if STAGES[0] in self.parts else ()
         self._name = "all" if set(self.parts) == set(PARTS) else "-".join(part for part in PARTS if part in self.parts)
 
     async def run(self, on_ready: Callable[[], None]) -> None:
@@ -92,6 +94,7 @@ class Process:
         self._vitals = Vitals(self.settings, self._worker_name(slot), self.parts, lambda: self._history.state.version)
         name_process(worker=self._vitals.worker)
         await asyncio.to_thread(wanted.ensure, self.settings, self._link)
+        await asyncio.to_thread(require_topics, self._link, [source.topic for source in self._sources])
         # 3. the sink is made first, so that it hears control from its start
         sink = self._sink(slot) if SINK in self.parts else None
         if sink:
@@ -179,6 +182,7 @@ class Process:
             control_version=lambda: self._history.state.version,
             gate=self._gate() if STAGES[0] in self._stages else None,
             reviewing=Reviewing(self._catalog) if REVIEWS in self.parts else None,
+            sources=self._sources,
             claims=ClaimStore(self.settings.claims_dir),
         )
 

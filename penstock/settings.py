@@ -14,8 +14,6 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
-    ConfigDict,
     Field,
     SecretStr,
     ValidationError,
@@ -32,6 +30,8 @@ from pydantic_settings import (
 from pydantic_settings import SettingsError as SourceError
 
 from penstock import settings_checks as checks
+from penstock import ways_in
+from penstock.ways_in import Permit, SourceOfJobs
 from streams import fail_points
 
 ENV_PREFIX: Final = "PENSTOCK_"
@@ -51,15 +51,6 @@ Url = Annotated[str, AfterValidator(checks.url)]
 
 class SettingsError(Exception):
     """A setting is unknown, wrong or in the wrong place; the text names it, its source and what is expected."""
-
-
-class Permit(BaseModel):
-    """Whose jobs, and for which workflows, may come in on a topic; a list that is absent permits all."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    tenants: tuple[str, ...] | None = None
-    workflows: tuple[str, ...] | None = None
 
 
 class Settings(BaseSettings):
@@ -144,10 +135,20 @@ class Settings(BaseSettings):
         {}, description="who may send jobs on which of jobs.high, jobs and jobs.low; default: everyone"
     )
 
+    source: dict[str, SourceOfJobs] = Field(
+        {}, description="topics that exist for other purposes, and how their records become jobs"
+    )
+
+    @field_validator("source", mode="after")
+    @classmethod
+    def _others_topics(cls, value: dict[str, SourceOfJobs]) -> dict[str, SourceOfJobs]:
+        ways_in.require_others(value)
+        return value
+
     @field_validator("permit", mode="after")
     @classmethod
     def _known_ways_in(cls, value: dict[str, Permit]) -> dict[str, Permit]:
-        checks.ways_in(value)
+        ways_in.require_known(value)
         return value
 
     @field_validator("concurrency", mode="after")

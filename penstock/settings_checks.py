@@ -16,9 +16,6 @@ from pydantic import SecretStr, ValidationError
 MAX_UNFINISHED: Final = 1_500
 """Records in work at once per partition that fit in an offset commit's metadata."""
 
-WAYS_IN: Final = ("jobs.high", "jobs", "jobs.low")
-"""What producers write."""
-
 _SECRET: Final = re.compile(r"password|secret|jaas|key[._]pem|oauthbearer[._]config")
 # The delivery promises rest on these; the runner sets them itself.
 _OURS: Final = frozenset(
@@ -74,13 +71,6 @@ def kafka(value: Mapping[str, SecretStr]) -> dict[str, SecretStr]:
         hint = " (the setting is called `broker`)" if ours[0] == "bootstrap.servers" else ""
         raise ValueError(f"{ours[0]} can't be set here: what Penstock promises rests on it{hint}")
     return named
-
-
-def ways_in(value: Mapping[str, Any]) -> None:
-    """Accept the topics that producers write."""
-    for name in value:
-        if name not in WAYS_IN:
-            raise ValueError(f"{name!r} is no topic that jobs come in on; these are {', '.join(WAYS_IN)}")
 
 
 def is_secret(key: str) -> bool:

@@ -1,10 +1,11 @@
 """Which consumer group reads which topics: the stages of the map, the delays, the sink."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, fields
 from typing import Any, Final, cast
 
 from streams.pipeline import REVIEWS, STAGES, Processors, pipeline
+from streams.sources import Source
 from streams.stage import Order, Stage
 from streams.tiers import TIERS
 from streams.topics import HELD, SPEND, TRACES, VERDICTS
@@ -38,6 +39,11 @@ def _of_stage(stage: Stage[Any, Any]) -> Iterator[Group]:
     for name, topic in stage.groups():
         beside = (SPEND.name,) if stage.order is Order.AS_READ else ()
         yield Group(stage.name, name, (topic.name, *beside))
+
+
+def of_sources(sources: Iterable[Source]) -> tuple[Group, ...]:
+    """The groups that make jobs of others' records."""
+    return tuple(Group(STAGES[0], source.name, (source.topic,)) for source in sources)
 
 
 GROUPS: Final = (

@@ -22,6 +22,7 @@ from streams.quarantine import Quarantine
 from streams.reviews import CASES, ReviewWork, VerdictIntake
 from streams.runner import Runner
 from streams.shortcut import Shortcut, shortened
+from streams.sources import AT_ONCE, Source, SourceWork
 from streams.stage import Order, Sleep, Stage
 from streams.state import Changelog
 from streams.tiers import TIERS
@@ -63,6 +64,8 @@ class Worker:
     """What holds intake back."""
     reviewing: Reviewing | None = None
     """What people's verdicts do, where this worker runs the reviews stage."""
+    sources: tuple[Source, ...] = ()
+    """Topics of others whose records become jobs."""
     claims: ClaimStore | None = None
     """Where values lie that are too large to travel; without it they travel."""
     clock: Callable[[], datetime] = utc_now
@@ -109,7 +112,13 @@ class Worker:
         stages = shortened(self.stages, Shortcut())
         runners = [runner for stage in stages for runner in self._of_stage(stage, stages, transactions, quarantine)]
         reviews = self._of_reviews(self.reviewing, transactions, quarantine) if self.reviewing is not None else ()
-        return [*runners, *reviews, *self._of_delays(transactions)]
+        return [*self._of_sources(transactions), *runners, *reviews, *self._of_delays(transactions)]
+
+    def _of_sources(self, transactions: Transactions) -> Iterator[Runner]:
+        for one in self.sources:
+            source = self.open_source(one.name, [one.topic], None)
+            work = SourceWork(one, source.group, self.name, self.clock)
+            yield Runner(one.name, source, work, transactions, AT_ONCE, give_up=work.give_up, gate=self.gate)
 
     def _of_delays(self, transactions: Transactions) -> Iterator[DelayRunner]:
         for tier in TIERS:

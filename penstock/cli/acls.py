@@ -10,6 +10,7 @@ from penstock import lines
 from penstock.cli.codes import Exit, Failed
 from penstock.cli.output import AsJson, console, print_json, say
 from penstock.cli.session import session_of
+from penstock.compose import sources
 from streams.kafka.acls import Grant, allow, components
 
 
@@ -41,7 +42,7 @@ def acls(
     and people: `producer`, `reader`, `operator`. Who does two things gets both sets.
     """
     session = session_of(context)
-    found = components(lines.connection(session.settings), instances or ())
+    found = components(lines.connection(session.settings), instances or (), sources(session.settings))
     if unknown := sorted(set(only or ()) - found.keys()):
         raise Failed(Exit.USAGE, f"--component: {', '.join(unknown)} is none; there are {', '.join(found)}")
     if "{}" not in user and len(only or found) > 1:

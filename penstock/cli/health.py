@@ -6,9 +6,11 @@ from typing import Any, Final
 
 from penstock import lines
 from penstock.cli.session import nobody_listens, require_broker, require_warehouse
+from penstock.compose import sources
 from penstock.settings import Settings
 from sinks.errors import SinkError, WarehouseAway
 from streams.errors import StreamsError
+from streams.groups import GROUPS, of_sources
 from streams.kafka.lags import behind, lags
 from streams.kafka.sink_notes import pauses
 
@@ -76,7 +78,8 @@ def look(settings: Settings) -> Health:
         return Health(components, None)
     try:
         link = lines.connection(settings)
-        return Health(components, behind(lags(link)), paused=tuple(map(str, pauses(link))))
+        waiting = lags(link, (*of_sources(sources(settings)), *GROUPS))
+        return Health(components, behind(waiting), paused=tuple(map(str, pauses(link))))
     except StreamsError as error:
         return Health(components, None, str(error))
 

@@ -10,6 +10,8 @@ from rich.table import Table
 from penstock.cli.codes import Exit
 from penstock.cli.output import AsJson, console, print_json, warn
 from penstock.cli.session import session_of
+from penstock.compose import sources
+from streams.groups import GROUPS, of_sources
 from streams.kafka.lags import Lag, lags
 
 
@@ -30,9 +32,11 @@ def lag(
     Exit code 1 when a record is older than half of its topic's retention, or a group's offsets are not what they should
     be. Counts of records are upper bounds: Kafka's offsets count transactions' markers too.
     """
-    connection = session_of(context).connection()
+    session = session_of(context)
+    connection = session.connection()
+    groups = (*of_sources(sources(session.settings)), *GROUPS)
     while True:
-        found = lags(connection)
+        found = lags(connection, groups)
         show(found, as_json=as_json)
         if not watch:
             break

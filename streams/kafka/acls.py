@@ -13,12 +13,13 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AclBinding, AclOperation, AclPermissionType, ResourcePatternType, ResourceType
 
 from streams.errors import BrokerAway
-from streams.groups import DELAYS, GROUPS, SINK
+from streams.groups import DELAYS, GROUPS, SINK, of_sources
 from streams.kafka.connection import Connection
 from streams.kafka.facts import CLOCK
 from streams.kafka.states import CHANGELOGS
 from streams.kafka.switchboard import NAME as SWITCHBOARD
 from streams.pipeline import REVIEWS, STAGES
+from streams.sources import Source
 from streams.topics import (
     CONTEXT_REQUESTS,
     CONTROL,
@@ -108,20 +109,23 @@ class _Wishes:
         )
 
 
-def components(connection: Connection, instances: Sequence[str] = ()) -> dict[str, tuple[Grant, ...]]:
+def components(
+    connection: Connection, instances: Sequence[str] = (), sources: Sequence[Source] = ()
+) -> dict[str, tuple[Grant, ...]]:
     """What each component needs: who publishes jobs, each stage alone, all in one process, the sink, and people.
 
     Args:
         connection: Whose prefix, application and instance stand in the names.
         instances: Machines that workers run on; default: the connection's.
+        sources: Topics of others whose records intake makes jobs of.
     """
     on = tuple(instances) or (connection.instance,)
     return {
         PRODUCER: producer(connection),
-        **{stage: worker(connection, (stage,), stage, on) for stage in STAGES},
+        **{stage: worker(connection, (stage,), stage, on, sources) for stage in STAGES},
         REVIEWS: worker(connection, (REVIEWS,), REVIEWS, on),
         SINK: worker(connection, (SINK,), SINK, on),
-        "worker": worker(connection, (*STAGES, REVIEWS, SINK), "all", on),
+        "worker": worker(connection, (*STAGES, REVIEWS, SINK), "all", on, sources),
         READER: reader(connection),
         RETRIEVER: retriever(connection),
         REVIEWER: reviewer(connection),
@@ -162,7 +166,9 @@ def reviewer(connection: Connection) -> tuple[Grant, ...]:
     return wishes.grants()
 
 
-def worker(connection: Connection, parts: Sequence[str], name: str, instances: Sequence[str]) -> tuple[Grant, ...]:
+def worker(
+    connection: Connection, parts: Sequence[str], name: str, instances: Sequence[str], sources: Sequence[Source] = ()
+) -> tuple[Grant, ...]:
     """A process with these parts, which is called so in its transactional id."""
     wishes = _Wishes(connection)
     stages = [part for part in parts if part != SINK]
@@ -171,8 +177,9 @@ def worker(connection: Connection, parts: Sequence[str], name: str, instances: S
     wishes.topics([CONTROL.name, REGISTRY.name, SNAPSHOT_VERSIONS.name], "Read")
     wishes.groups(["control"], "Describe")
     # what it reads
-    mine = [group for group in GROUPS if group.stage in parts or (stages and group.stage == DELAYS)]
-    wishes.topics((topic for group in mine for topic in group.topics), "Read")
+    groups = (*GROUPS, *of_sources(sources))
+    mine = [group for group in groups if group.stage in parts or (stages and group.stage == DELAYS)]
+    wishes.topics((topic for group in mine for topic in group.topics), "Read", "Describe")
     wishes.groups((group.name for group in mine), "Read")
     # what it writes
     wishes.topics([DEAD_LETTERS.name], "Write")

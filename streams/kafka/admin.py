@@ -120,6 +120,22 @@ def apply(
         _settle(admin.incremental_alter_configs(resources))
 
 
+def require_topics(connection: Connection, names: Iterable[str]) -> None:
+    """Topics that others have made must be there.
+
+    Raises:
+        BrokerAway: the broker does not answer.
+        TopicMismatch: there is none of that name.
+    """
+    try:
+        existing = connection.admin().list_topics(timeout=TIMEOUT_S).topics
+    except KafkaException as error:
+        raise BrokerAway(f"the broker at {connection.bootstrap} does not answer: {error.args[0].str()}") from error
+    for name in names:
+        if connection.topic(name) not in existing:
+            raise TopicMismatch(f"there is no topic {connection.topic(name)}: make it, or mend [source] of the project")
+
+
 def ensure_topics(connection: Connection, topics: Iterable[Topic] = TOPICS, replication: int = -1) -> list[str]:
     """Create what is missing and check what exists; returns the names created.
 

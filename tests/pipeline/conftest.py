@@ -156,6 +156,7 @@ class Line:
         self.running = None
         self.every_topic = False
         self.claims = None
+        self.sources = ()
         self._activate()
 
     def _say(self, request):
@@ -199,6 +200,7 @@ class Line:
             clock=self.clock,
             sleep=self.clock.sleep,
             claims=self.claims,
+            sources=self.sources,
             every_topic=self.every_topic,
         )
         self.running = asyncio.create_task(self.worker.run())

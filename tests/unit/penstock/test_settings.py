@@ -1,7 +1,7 @@
 import pytest
 
-from penstock import settings_checks as checks
-from penstock.settings import Permit, SettingsError, load_settings
+from penstock.settings import SettingsError, load_settings
+from penstock.ways_in import WAYS_IN, Permit, SourceOfJobs
 from streams.topics import PRODUCERS
 
 
@@ -175,12 +175,24 @@ def test_who_may_send_what_is_said_by_topic(project, monkeypatch):
     (project / "penstock.toml").write_text('[permit."jobs.high"]\ntenants = ["acme"]\nworkflows = ["sorting"]\n')
     permit = load_settings(project).permit
     assert permit == {"jobs.high": Permit(tenants=("acme",), workflows=("sorting",))}
-    assert set(checks.WAYS_IN) == set(PRODUCERS)
+    assert set(WAYS_IN) == set(PRODUCERS)
     (project / "penstock.toml").write_text('[permit.results]\ntenants = ["acme"]\n')
     with pytest.raises(SettingsError, match=r"'results' is no topic that jobs come in on; these are jobs\.high, jobs,"):
         load_settings(project)
     (project / "penstock.toml").write_text('[permit.jobs]\ntenant = ["acme"]\n')
     with pytest.raises(SettingsError, match=r"permit.*tenant"):
+        load_settings(project)
+
+
+def test_a_topic_of_others_can_be_a_source(project):
+    """Pointers begin with a slash; a topic that takes jobs as they are is none."""
+    write(project, '[source.orders]\nworkflow = "sorting"\ninput = "/order"\n')
+    assert load_settings(project).source == {"orders": SourceOfJobs(workflow="sorting", input="/order")}
+    write(project, '[source.jobs]\nworkflow = "sorting"\n')
+    with pytest.raises(SettingsError, match="'jobs' takes jobs as they are"):
+        load_settings(project)
+    write(project, '[source.orders]\nworkflow = "sorting"\ninput = "order"\n')
+    with pytest.raises(SettingsError, match=r"source.*input"):
         load_settings(project)
 
 
