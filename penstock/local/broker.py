@@ -63,6 +63,8 @@ PROPERTIES: Final[Mapping[str, str]] = MappingProxyType(
         # transactions (lapse.py). It is frozen longer than this by nobody but an operator. 9 s by default.
         "broker.session.timeout.ms": "120000",
         "broker.heartbeat.interval.ms": "500",
+        # There is nobody to hand over to, and a hand-over would take the leaders away while transactions still end.
+        "controlled.shutdown.enable": "false",
         # For a laptop: the defaults take 128 MiB of heap for the cleaner and map 20 MiB for every partition's indexes.
         "log.cleaner.dedupe.buffer.size": str(16 * 1024 * 1024),
         "log.index.size.max.bytes": str(2 * 1024 * 1024),

@@ -1,6 +1,6 @@
-"""Ends what the cluster believes of a broker that was killed, before its successor starts.
+"""Ends what the cluster believes of a broker that has ended, before its successor starts.
 
-The controller that comes up with a killed broker's data takes it for alive until its session has passed, and lets
+The controller that comes up with an ended broker's data takes it for alive until its session has passed, and lets
 nobody in under its name. Meanwhile the successor would serve by what was true before, then lose the lead of every
 partition, and get it back. A Kafka that ends a transaction in a moment without leaders leaves out its markers
 (KAFKA-20734): what was aborted would become visible with the next commit. So the controller runs alone first, with a
@@ -26,10 +26,9 @@ _STOP_S: Final = 20.0
 _TIMES: Final = 2
 
 
-def was_killed(broker: Broker) -> bool:
-    """Whether a broker has run on this data and did not stop in good order."""
-    ran = (broker.storage / "recovery-point-offset-checkpoint").exists()
-    return ran and not (broker.storage / ".kafka_cleanshutdown").exists()
+def has_run(broker: Broker) -> bool:
+    """Whether a broker has run on this data: however it ended, the controller still takes it for alive."""
+    return (broker.storage / "recovery-point-offset-checkpoint").exists()
 
 
 def let_lapse(broker: Broker) -> None:

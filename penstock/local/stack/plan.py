@@ -143,7 +143,7 @@ class StackPlan(BaseModel):
 
     def _prepare_broker(self) -> None:
         plan = self.broker
-        if lapse.was_killed(plan):
+        if lapse.has_run(plan):
             lapse.let_lapse(plan)
         broker.prepare(plan)
 

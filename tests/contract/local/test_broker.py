@@ -127,21 +127,23 @@ def test_broker_keeps_what_it_acknowledged(own, kill):
     assert read(own.broker, topic, 5, "read_uncommitted") == [b"0", b"1", b"2", b"open", b"3"]
 
 
-def test_a_killed_broker_is_fenced_before_its_successor_starts(own, eventually, tmp_path):
+@pytest.mark.parametrize("kill", [True, False])
+def test_an_ended_broker_is_fenced_before_its_successor_starts(own, eventually, tmp_path, kill):
     """Its successor is let in at once and sees no leaders before: a coordinator without leaders drops markers."""
-    make_topic(own.broker, "led")
+    name = f"led-{kill}"
+    make_topic(own.broker, name)
     producer = Producer({"bootstrap.servers": own.broker})
-    producer.produce("led", b"x")
+    producer.produce(name, b"x")
     assert producer.flush(30) == 0
     log = own.settings(tmp_path).data_dir / "logs" / "broker.log"
     before = log.stat().st_size
-    own.restart("broker", kill=True)
+    own.restart("broker", kill=kill)
 
     def said(*words):
         return [line for line in log.read_bytes()[before:].decode().splitlines() if all(word in line for word in words)]
 
-    eventually(lambda: said("Leader led-0 ", "starts at leader epoch"))
-    assert "Current leader is -1" in said(" led-0 ", "starts at leader epoch")[0]
+    eventually(lambda: said(f"Leader {name}-0 ", "starts at leader epoch"))
+    assert "Current leader is -1" in said(f" {name}-0 ", "starts at leader epoch")[0]
     assert not said("DUPLICATE_BROKER_REGISTRATION")
 
 
