@@ -29,7 +29,7 @@ def project(stack, tmp_path, monkeypatch):
     """A project of the test's own, whose files it may change, with topics of its own."""
     for name in ("penstock.toml", "models.toml"):
         shutil.copy(ROOT / name, tmp_path / name)
-    shutil.copytree(ROOT / "workflows", tmp_path / "workflows")
+    shutil.copytree(ROOT / "workflows" / "banking_intent", tmp_path / "workflows" / "banking_intent")
     settings = {"PROJECT": str(tmp_path), "BROKER": stack.broker, "MODEL_SERVER_URL": stack.model_server_url}
     for name, value in (settings | {"PREFIX": f"rel-{uuid.uuid4().hex[:8]}."}).items():
         monkeypatch.setenv(f"PENSTOCK_{name}", value)
