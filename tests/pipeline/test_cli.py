@@ -15,6 +15,8 @@ import uuid
 from pathlib import Path
 
 import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
 
 from penstock.cli.app import run_command
 from penstock.client import Client, SyncClient
@@ -47,6 +49,7 @@ def environment(stack, tmp_path_factory):
         "PENSTOCK_WAREHOUSE_DATABASE": f"cli_{name}",
         "PENSTOCK_MODEL_SERVER_URL": stack.model_server_url,
         "PENSTOCK_PREFIX": f"cli-{name}.",
+        "PENSTOCK_SOURCE": json.dumps({"letters": {"workflow": "banking_intent", "input": "/body", "job_id": "/no"}}),
     }
 
 
@@ -60,7 +63,10 @@ def here(environment, monkeypatch):
 
 @pytest.fixture(scope="module")
 def worker(environment, tmp_path_factory):
-    """A running `penstock run`; it must end in good order."""
+    """A running `penstock run`; it must end in good order. Its source is there before it."""
+    admin = AdminClient({"bootstrap.servers": environment["PENSTOCK_BROKER"], "log_level": 0})
+    letters = environment["PENSTOCK_PREFIX"] + "letters"
+    admin.create_topics([NewTopic(letters, 2, 1)])[letters].result(30)
     log = tmp_path_factory.mktemp("worker") / "log"
     with log.open("wb") as output:
         process = subprocess.Popen(
@@ -128,6 +134,23 @@ def test_a_job_from_its_text_to_its_trace(worker, cli, message):
     assert code == 0
     for part in ("j-trace  " + result["status"], "inference", "asked local-small", "gate →", "total $"):
         assert part in out
+
+
+def test_a_record_of_a_topic_of_others_is_a_job(worker, cli, environment, message):
+    """Written by a bare client for other purposes; one that holds no job is a dead letter, and lag knows it."""
+    producer = Producer({"bootstrap.servers": environment["PENSTOCK_BROKER"], "log_level": 0})
+    for letter in ({"no": 4711, "body": {"text": message}, "more": True}, {"no": 4712}):
+        producer.produce(environment["PENSTOCK_PREFIX"] + "letters", json.dumps(letter))
+    assert producer.flush(30) == 0
+    code, out, err = cli("trace", "4711", "--wait", str(LIMIT_S), "--json")
+    assert code == 0, err
+    found = json.loads(out)
+    assert found["job"]["status"] in {"accepted", "escalated"}
+    assert json.loads(found["input"]) == {"text": message}
+    _, out, _ = cli("dlq", "list", "--json")
+    assert "the record has nothing at /body" in out
+    _, out, _ = cli("lag", "--json")
+    assert "source.letters" in out
 
 
 def test_a_bad_input_is_answered_and_the_exit_code_says_so(worker, cli):
