@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Final, Self
 
-from confluent_kafka import KafkaException, Producer
+from confluent_kafka import KafkaError, KafkaException, Producer
 
 from streams.errors import BrokerAway, SlotTaken
 from streams.kafka.connection import Connection
@@ -99,15 +99,20 @@ class Desk:
         """Abort, so that it can be tried again; what is no use to try again is raised."""
         error = failure.args[0]
         if error.fatal():
-            raise SlotTaken(
-                f"somebody else has begun to act on the same, or the broker was away too long ({error.str()}). Nothing "
-                f"of this was done, what was done before stands; see it with `{self._look}`, then repeat"
-            ) from failure
+            raise self._taken(error) from failure
         try:
             self._producer.abort_transaction(TIMEOUT_S)
         except KafkaException as failed:
+            if failed.args[0].fatal():  # who was shut out may hear of it only now
+                raise self._taken(failed.args[0]) from failed
             raise BrokerAway(
                 f"a transaction could not be aborted: {failed.args[0].str()}; nothing was done"
             ) from failed
         if (refused := refusal(self._connection, self._admin, error, records)) is not None:
             raise refused from failure
+
+    def _taken(self, error: KafkaError) -> SlotTaken:
+        return SlotTaken(
+            f"somebody else has begun to act on the same, or the broker was away too long ({error.str()}). Nothing "
+            f"of this was done, what was done before stands; see it with `{self._look}`, then repeat"
+        )
