@@ -4,7 +4,7 @@ import pytest
 from chaos.driver import run
 from chaos.plan import SHORT, plan
 
-pytestmark = [pytest.mark.stack, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.stack, pytest.mark.timeout(600)]
 
 
 class Silent:
