@@ -65,13 +65,13 @@ class Load(threading.Thread):
         super().__init__(name="load", daemon=True)
         self.ids: list[str] = []
         self._site, self._rate = site, rate
-        self._stop = threading.Event()
+        self._told = threading.Event()
         self._producer: Producer = bare_producer(site.settings.broker)
 
     def run(self) -> None:
         """Publish."""
         began = time.monotonic()
-        while not self._stop.wait(max(0.0, began + len(self.ids) / self._rate - time.monotonic())):
+        while not self._told.wait(max(0.0, began + len(self.ids) / self._rate - time.monotonic())):
             number = len(self.ids)
             job_id = f"{self._site.name}-{number:05d}"
             self._producer.produce(f"{self._site.settings.prefix}jobs", job(job_id, number))
@@ -80,7 +80,7 @@ class Load(threading.Thread):
 
     def stop(self) -> list[str]:
         """End it; return the ids of what was published."""
-        self._stop.set()
+        self._told.set()
         self.join()
         self._producer.flush(30)
         return self.ids
