@@ -40,25 +40,14 @@ EXPIRED_AT_ONCE = 100
 """Jobs that are ended in one step when their time is over."""
 
 
-@dataclass(frozen=True)
-class VerdictIntake:
-    """Puts what people write on `reviews`, under whatever key, where the job that it is about waits."""
+def verdict(delivery: Delivery) -> Record:
+    """What a person wrote on `reviews`, under whatever key, where the job that it is about waits.
 
-    group: str
-    worker: str
-    clock: Callable[[], datetime]
-
-    async def __call__(self, delivery: Delivery) -> Emission:
-        """The verdict under its job's key, or a dead letter that says what is wrong with it."""
-        now = self.clock()
-        try:
-            review = read_review(delivery.raw.value)
-        except Unreadable as error:
-            log.warning("dead letter", stage=STAGE, address=str(delivery.address), error=str(error))
-            return dead_letter(STAGE, self.group, delivery, error, moment_of(delivery, now, now, 0.0, self.worker, -1))
-        return Emission((Record(VERDICTS.name, review.job_id.encode(), review_codec().encode(review)),))
-
-    give_up = __call__
+    Raises:
+        Unreadable: it is no verdict; the message says why.
+    """
+    review = read_review(delivery.raw.value)
+    return Record(VERDICTS.name, review.job_id.encode(), review_codec().encode(review))
 
 
 @dataclass(frozen=True)

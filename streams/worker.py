@@ -13,16 +13,17 @@ from streams.chain import ChainedWork, follower
 from streams.claim_store import ClaimStore
 from streams.claims import ClaimedWork, carries_its_value
 from streams.delays import DelayRunner, DelayWork, PausableSource
+from streams.handed_on import HandedOn
 from streams.ledger import LEDGER
 from streams.ordered import LedgerWork
 from streams.pipeline import REVIEWS, STAGES
 from streams.pressure import Gate
 from streams.publisher import Publisher
 from streams.quarantine import Quarantine
-from streams.reviews import CASES, ReviewWork, VerdictIntake
+from streams.reviews import CASES, ReviewWork, verdict
 from streams.runner import Runner
 from streams.shortcut import Shortcut, shortened
-from streams.sources import AT_ONCE, Source, SourceWork
+from streams.sources import AT_ONCE, Source
 from streams.stage import Order, Sleep, Stage
 from streams.state import Changelog
 from streams.tiers import TIERS
@@ -117,7 +118,7 @@ class Worker:
     def _of_sources(self, transactions: Transactions) -> Iterator[Runner]:
         for one in self.sources:
             source = self.open_source(one.name, [one.topic], None)
-            work = SourceWork(one, source.group, self.name, self.clock)
+            work = HandedOn(STAGES[0], one.job, source.group, self.name, self.clock)
             yield Runner(one.name, source, work, transactions, AT_ONCE, give_up=work.give_up, gate=self.gate)
 
     def _of_delays(self, transactions: Transactions) -> Iterator[DelayRunner]:
@@ -167,7 +168,7 @@ class Worker:
 
     def _of_reviews(self, reviewing: Reviewing, transactions: Transactions, quarantine: Quarantine) -> Iterator[Runner]:
         source = self.open_source(f"{REVIEWS}.intake", [TOPIC_OF_REVIEWS.name], None)
-        intake = VerdictIntake(source.group, self.name, self.clock)
+        intake = HandedOn(REVIEWS, verdict, source.group, self.name, self.clock)
         yield Runner(f"{REVIEWS}.intake", source, intake, transactions, REVIEWS_AT_ONCE)
         source = self.open_source(REVIEWS, [HELD.name, VERDICTS.name], CASES)
         work = ReviewWork(reviewing, source.group, self.name, self.clock, self.control_version)
