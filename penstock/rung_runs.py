@@ -1,4 +1,4 @@
-"""One case at one rung of a workflow's ladder: called, validated, scored, without a gate: what fits are made from."""
+"""One job at one rung of a workflow's ladder: called, validated, scored, without a gate. Fits are made from these."""
 
 import asyncio
 import random
@@ -11,16 +11,27 @@ from processors.catalog import Catalog
 from processors.control import ControlState
 from processors.grading import measure
 from processors.inference import Inference
-from processors.outcome import Pass
+from processors.outcome import Outcome, Pass
 from processors.providers.port import Provider
 from processors.validation import Validation
 from processors.workflow import Workflow
 from schemas.base import json_text
 from schemas.envelope import Envelope, Head, Origin
+from schemas.headers import traceparent
 from schemas.job import Job
-from schemas.stages import Answer, Decision, Routed
+from schemas.stages import Answer, Attempt, Decision, Routed, Validated
 
 _LONG = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What a rung made of a job: its calls, and the answer with what validation said of it, or why there is none."""
+
+    attempts: tuple[Attempt, ...]
+    answer: Answer | None
+    validated: Outcome[Validated] | None
+    why: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,14 +49,22 @@ class Ran:
 
 
 class RungRunner:
-    """Runs cases at one rung."""
+    """Runs jobs and cases at one rung."""
 
-    def __init__(self, catalog: Catalog, providers: Mapping[str, Provider], workflow: Workflow, rung: int) -> None:
+    def __init__(
+        self,
+        catalog: Catalog,
+        providers: Mapping[str, Provider],
+        workflow: Workflow,
+        rung: int,
+        tenant: str = "cases",
+    ) -> None:
         self._workflow = workflow
+        self._tenant = tenant
         self._rung = rung
         chosen = workflow.settings.ladder[rung]
         provider = catalog.models.models[chosen.model].provider
-        self._decision = Decision(variant=chosen.variant, tier=chosen.tier, provider=provider, model=chosen.model)
+        self.decision = Decision(variant=chosen.variant, tier=chosen.tier, provider=provider, model=chosen.model)
         self._inference = Inference(
             catalog, providers, ControlState, lambda: datetime.now(UTC), asyncio.sleep, random.SystemRandom().random
         )
@@ -53,33 +72,37 @@ class RungRunner:
 
     async def run(self, case: Case) -> Ran | str:
         """What came of the case, or why there is no answer."""
-        head = self._head(case)
         job = Job(workflow=self._workflow.name, input=json_text(case.input), context=case.context)
-        answered = await self._inference(Envelope[Routed](head=head, payload=Routed(job=job, decision=self._decision)))
-        if not isinstance(answered, Pass):
-            return answered.reason
-        return await self._judged(case, Envelope[Answer](head=head, payload=answered.product))
-
-    async def _judged(self, case: Case, answer: Envelope[Answer]) -> Ran:
-        model = answer.payload.completion.model
-        validated = await self._validation(answer)
+        asked = await self.ask(case.id, job)
+        if asked.answer is None:
+            return asked.why
+        model, validated = asked.answer.completion.model, asked.validated
         if not isinstance(validated, Pass):
-            return Ran(case, model, right=False, raw=None, unscored=validated.reason)
+            return Ran(case, model, right=False, raw=None, unscored=asked.why)
         score = measure(validated.product, self._workflow)
         right = case.met(validated.product.output)
         return Ran(case, model, right, score.raw, "" if score.raw is not None else str(score.calibrated))
 
-    def _head(self, case: Case) -> Head:
+    async def ask(self, job_id: str, job: Job) -> Asked:
+        """One job: called and validated."""
+        head = self._head(job_id)
+        called = await self._inference(Envelope[Routed](head=head, payload=Routed(job=job, decision=self.decision)))
+        if not isinstance(called, Pass):
+            return Asked(called.facts.attempts, None, None, called.reason)
+        validated = await self._validation(Envelope[Answer](head=head, payload=called.product))
+        return Asked(called.facts.attempts, called.product, validated, validated.reason)
+
+    def _head(self, job_id: str) -> Head:
         now = datetime.now(UTC)
         return Head(
-            tenant="cases",
-            job_id=case.id,
+            tenant=self._tenant,
+            job_id=job_id,
             workflow=self._workflow.name,
             workflow_version=self._workflow.version,
             rung=self._rung,
             created_at=now,
             deadline=now + _LONG,
-            trace="00-" + "0" * 31 + "1-" + "0" * 15 + "1-00",
+            trace=traceparent((), job_id),
             origin=Origin(topic="", partition=0, offset=0),
         )
 

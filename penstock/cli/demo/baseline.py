@@ -1,10 +1,8 @@
 """What it costs to ask the largest model every time: measured, by the code with which the pipeline calls models."""
 
 import asyncio
-import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
@@ -12,23 +10,15 @@ import orjson
 
 from penstock import compose
 from penstock.cli.demo.feed import WORKFLOW, Asked, Tally
+from penstock.rung_runs import RungRunner
 from penstock.settings import Settings
 from processors.bundle import read_bundle
 from processors.catalog import Catalog
-from processors.control import ControlState
-from processors.inference import Inference
-from processors.models import Models
 from processors.outcome import Pass
 from processors.providers.http import connect
-from processors.providers.port import Provider
-from processors.validation import Validation
-from processors.workflow import Workflow
 from schemas.base import json_text
-from schemas.envelope import Envelope, Head, Origin
-from schemas.headers import traceparent
 from schemas.job import Job
-from schemas.stages import Attempt, Decision, Routed
-from streams.worker import utc_now
+from schemas.stages import Attempt
 
 AT_ONCE: Final = 32
 
@@ -60,65 +50,30 @@ async def always_largest(settings: Settings, tally: Tally, moved: Callable[[], N
     workflow = catalog.workflow(bundle.workflow, bundle.version)
     assert workflow is not None
     providers = connect(models)
-    caller = _Caller(catalog, workflow, models, providers, moved)
+    runner = RungRunner(catalog, providers, workflow, len(workflow.settings.ladder) - 1, tenant="demo-baseline")
+    slots = asyncio.Semaphore(AT_ONCE)
+
+    async def one(asked: Asked) -> Answered:
+        async with slots:
+            answered = await _ask(runner, asked)
+        moved()
+        return answered
+
     try:
-        answers = await asyncio.gather(*map(caller.ask, tally.asked))
+        answers = await asyncio.gather(*map(one, tally.asked))
     finally:
         await asyncio.gather(*(provider.aclose() for provider in providers.values()))
-    return Baseline(caller.decision.model, {answer.job_id: answer for answer in answers})
+    return Baseline(runner.decision.model, {answer.job_id: answer for answer in answers})
 
 
-class _Caller:
-    """Inference and validation of the pipeline, at the ladder's last rung."""
-
-    def __init__(
-        self,
-        catalog: Catalog,
-        workflow: Workflow,
-        models: Models,
-        providers: Mapping[str, Provider],
-        moved: Callable[[], None],
-    ) -> None:
-        self._rung = len(workflow.settings.ladder) - 1
-        last = workflow.settings.ladder[self._rung]
-        provider = models.models[last.model].provider
-        self.decision = Decision(variant=last.variant, tier=last.tier, provider=provider, model=last.model)
-        self._workflow = workflow
-        self._moved = moved
-        self._slots = asyncio.Semaphore(AT_ONCE)
-        self._inference = Inference(catalog, providers, ControlState, utc_now, asyncio.sleep, random.random)
-        self._validation = Validation(catalog, ControlState)
-
-    async def ask(self, asked: Asked) -> Answered:
-        """Put one message to the model."""
-        async with self._slots:
-            routed = Routed(job=self._job(asked), decision=self.decision)
-            outcome = await self._inference(Envelope[Routed](head=self._head(asked), payload=routed))
-        label = None
-        if isinstance(outcome, Pass):
-            checked = await self._validation(Envelope(head=self._head(asked), payload=outcome.product))
-            if isinstance(checked, Pass):
-                label = orjson.loads(checked.product.output).get("intent")
-        self._moved()
-        attempts = outcome.facts.attempts
-        return Answered(asked.job_id, label, _cost(attempts), sum(attempt.total_ms for attempt in attempts))
-
-    def _job(self, asked: Asked) -> Job:
-        return Job(workflow=self._workflow.name, input=json_text({"text": asked.message.text}))
-
-    def _head(self, asked: Asked) -> Head:
-        now = utc_now()
-        return Head(
-            tenant="demo-baseline",
-            job_id=asked.job_id,
-            workflow=self._workflow.name,
-            workflow_version=self._workflow.version,
-            rung=self._rung,
-            created_at=now,
-            deadline=now + timedelta(minutes=5),
-            trace=traceparent((), asked.job_id),
-            origin=Origin(topic="", partition=0, offset=0),
-        )
+async def _ask(runner: RungRunner, asked: Asked) -> Answered:
+    """Put one message to the model."""
+    job = Job(workflow=WORKFLOW, input=json_text({"text": asked.message.text}))
+    found = await runner.ask(asked.job_id, job)
+    label = None
+    if isinstance(found.validated, Pass):
+        label = orjson.loads(found.validated.product.output).get("intent")
+    return Answered(asked.job_id, label, _cost(found.attempts), sum(attempt.total_ms for attempt in found.attempts))
 
 
 def _cost(attempts: tuple[Attempt, ...]) -> Decimal | None:
