@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from processors.bundle import CALIBRATION, INPUT_SCHEMA, OUTPUT_SCHEMA, PRIOR, RULES, SETTINGS
 from processors.checks.schema import Schema
 from processors.evaluators.calibration import Calibration, Map
-from processors.policy.business import ASKED, NO_RULES, BusinessRules, Rulebook, wrong_conditions
+from processors.policy.business import ASKED, NO_RULES, BusinessRules, Compiled, Rulebook, compile_business
 from processors.policy.prior import Prior
 from processors.policy.rules import VARIABLES, Rule, compile_rules
 from processors.problems import Problem, WorkflowError, errors_of
@@ -169,13 +169,17 @@ class _Reader:
         if isinstance(found, tuple):
             self.problems.extend(found)
             return NO_RULES
-        wrong = dict(wrong_conditions(found))
-        for place, said in wrong.items():
+        compiled = []
+        for rule in compile_business(found):
+            if isinstance(rule, Compiled):
+                compiled.append(rule)
+                continue
+            place, said = rule
             line = line_of(text or "", ("rules", place, "when"))
             mend = f"a CEL condition over {', '.join(ASKED)}"
             self.problems.append(Problem(RULES, line, f"rules.{place}.when", said, mend))
         self._refuse_unknown_fields(found, schema, text or "")
-        return NO_RULES if wrong else Rulebook(found)
+        return Rulebook(tuple(compiled))
 
     def _refuse_unknown_fields(self, rules: BusinessRules, schema: Schema | None, text: str) -> None:
         definition = {} if schema is None else schema.definition

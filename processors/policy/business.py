@@ -12,7 +12,7 @@ import jiter
 import orjson
 from pydantic import Field, field_validator, model_validator
 
-from processors.policy.conditions import ConditionError, Kinds, Unknown, condition
+from processors.policy.conditions import Condition, ConditionError, Kinds, Unknown, condition
 from processors.settings import Name
 from processors.toml_text import Settings
 from schemas.job import Job
@@ -65,16 +65,19 @@ class Ruled:
     unknown: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A rule with its condition, ready to run."""
+
+    rule: BusinessRule
+    when: Condition
+
+
+@dataclass(frozen=True, slots=True)
 class Rulebook:
-    """The rules of a version, compiled.
+    """The rules of a version in their order."""
 
-    Raises:
-        ConditionError: the condition of the rule `place` is none.
-    """
-
-    def __init__(self, rules: BusinessRules) -> None:
-        self.rules = rules.rules
-        self._conditions = tuple(condition(rule.when, ASKED) for rule in rules.rules)
+    rules: tuple[Compiled, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether there is a rule."""
@@ -89,8 +92,8 @@ class Rulebook:
             "segments": dict(segments),
             "tenant": tenant,
         }
-        for rule, when in zip(self.rules, self._conditions, strict=True):
-            holds = when.decide(values)
+        for compiled in self.rules:
+            rule, holds = compiled.rule, compiled.when.decide(values)
             if isinstance(holds, Unknown):
                 return Ruled(value, rule, unknown=f"rule {rule.name} can't be decided: {holds.reason}")
             if holds:
@@ -98,13 +101,13 @@ class Rulebook:
         return Ruled(value)
 
 
-def wrong_conditions(rules: BusinessRules) -> Iterator[tuple[int, str]]:
-    """The rules whose condition is none, by their place, and why."""
+def compile_business(rules: BusinessRules) -> Iterator[Compiled | tuple[int, str]]:
+    """The rules ready to run; for one whose condition is none, its place and what is wrong."""
     for place, rule in enumerate(rules.rules):
         try:
-            condition(rule.when, ASKED)
+            yield Compiled(rule, condition(rule.when, ASKED))
         except ConditionError as error:
             yield place, str(error)
 
 
-NO_RULES: Final = Rulebook(BusinessRules())
+NO_RULES: Final = Rulebook()
