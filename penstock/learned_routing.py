@@ -23,7 +23,7 @@ from penstock.rung_runs import Ran, RungRunner, run_all
 from processors.cases import Case
 from processors.catalog import Catalog
 from processors.models import Models
-from processors.policy.prior import Measured, Prior, Scale, shape, tokens
+from processors.policy.prior import Measured, Prior, Scale, predicted, shape, tokens
 from processors.providers.port import Provider
 from schemas.base import json_text
 from schemas.control import Bundle
@@ -184,8 +184,7 @@ class Fitted:
     def _gain(self, text: str) -> float:
         found = tokens(text)
         known = set(found)
-        looks = float(np.dot(self.shape, shape(text, found, known)))
-        return self.intercept + sum(self.words.get(word, 0.0) for word in known) + looks
+        return predicted(self.intercept, self.words, self.shape, known, shape(text, found, known))
 
 
 def fit(texts: Sequence[str], gain: Floats) -> Fitted:

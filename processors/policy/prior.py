@@ -7,7 +7,7 @@ whose successor promises too little. Every weight can be read in prior.json; `pe
 
 import math
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import date
 from itertools import repeat
 from operator import mul
@@ -44,6 +44,15 @@ def shape(text: str, found: list[str], known: set[str]) -> tuple[float, ...]:
         len(known) / (1 + len(found)),
         math.log1p(text.count("?")),
     )
+
+
+def predicted(
+    intercept: float, words: Mapping[str, float], weights: tuple[float, ...], known: set[str], looks: tuple[float, ...]
+) -> float:
+    """What a scale's parts predict for an input with these tokens and this shape."""
+    of_words: float = math.fsum(map(words.get, known, repeat(0.0)))
+    of_shape: float = sum(map(mul, weights, looks))
+    return intercept + of_words + of_shape
 
 
 class Measured(Settings):
@@ -96,13 +105,7 @@ class Prior(Settings):
         known = set(found)
         looks = shape(text, found, known)
         return tuple(
-            round(
-                scale.intercept
-                + math.fsum(map(scale.words.get, known, repeat(0.0)))
-                + sum(map(mul, scale.shape, looks)),
-                6,
-            )
-            for scale in self.scales
+            round(predicted(scale.intercept, scale.words, scale.shape, known, looks), 6) for scale in self.scales
         )
 
     def start(self, gains: tuple[float, ...]) -> int:
