@@ -94,7 +94,8 @@ class Process:
         self._vitals = Vitals(self.settings, self._worker_name(slot), self.parts, lambda: self._history.state.version)
         name_process(worker=self._vitals.worker)
         await asyncio.to_thread(wanted.ensure, self.settings, self._link)
-        await asyncio.to_thread(require_topics, self._link, [source.topic for source in self._sources])
+        if self._sources:
+            await asyncio.to_thread(require_topics, self._link, [source.topic for source in self._sources])
         # 3. the sink is made first, so that it hears control from its start
         sink = self._sink(slot) if SINK in self.parts else None
         if sink:
