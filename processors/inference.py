@@ -9,18 +9,21 @@ from decimal import Decimal
 from processors.catalog import Catalog
 from processors.control import ReadControl
 from processors.freshness import refused, stale
-from processors.models import Capability, Model, cost
+from processors.models import Capability, Model, ProviderSettings
 from processors.outcome import Escalate, Facts, Outcome, Pass, Reject, Retry
 from processors.policy.failure import settle
 from processors.policy.ladder import open_above, shut, stopped
 from processors.policy.recovery import Again, Place, recover
+from processors.pricing import Cost, cost, worst_cost
 from processors.prompts import Rendered, RenderError
-from processors.providers.port import Answered, CompletionRequest, Failure, Provider, Reply
+from processors.providers.port import Answered, CompletionRequest, Exchange, Failure, Provider, Reply, Structure
 from processors.settings import Rung
 from processors.workflow import Workflow
 from schemas.envelope import Envelope, Head
-from schemas.stages import Answer, Attempt, Completion, Decision, Routed, Status, Usage
+from schemas.stages import Answer, Attempt, Completion, Routed, Status, Usage
 
+BYTES_PER_TOKEN = 4
+"""Of English and of JSON it is 3.3 to 5.6 (o200k); a request's own JSON makes it more."""
 _NOTHING_USED = Usage(input_tokens=0, output_tokens=0)
 
 
@@ -79,7 +82,7 @@ class _Round:
             started, begun = self.on.clock(), self.on.timer()
             answered = await self.on.providers[model.provider].complete(request)
             took_ms = (self.on.timer() - begun) * 1000
-            attempt = record(answered, request, self.routed.decision, self.prompt.sha256, started, took_ms)
+            attempt = self._record(answered, request, started, took_ms)
             self.attempts.append(attempt)
             if isinstance(answered, Reply):
                 return self._answer(answered, attempt)
@@ -106,6 +109,7 @@ class _Round:
         head, rung = self.head, self.rung
         provider = self.on.catalog.models.providers[model.provider]
         logprobs = Capability.LOGPROBS in model.capabilities
+        structure = structure_of(model)
         return CompletionRequest(
             attempt_id=f"{head.tenant}/{head.job_id}/{head.rung}/{head.round}/{len(self.attempts) + 1}",
             model=model,
@@ -117,7 +121,11 @@ class _Round:
             temperature=rung.params.temperature,
             logprobs=logprobs,
             top_logprobs=rung.params.top_logprobs,
-            output_schema=self.workflow.output_fragment if Capability.JSON_SCHEMA in model.capabilities else None,
+            output_schema=None if structure is Structure.PROMPT else self.workflow.output_fragment,
+            structure=structure,
+            stream=provider.stream,
+            first_token_timeout_s=provider.first_token_timeout_s,
+            between_tokens_timeout_s=provider.between_tokens_timeout_s,
         )
 
     def _left_s(self) -> float:
@@ -155,36 +163,53 @@ class _Round:
         answer = Answer.made(job=self.routed.job, decision=self.routed.decision, completion=completion)
         return Pass(answer, self._facts())
 
+    def _record(self, answered: Answered, request: CompletionRequest, started: datetime, ms: float) -> Attempt:
+        """The record of one attempt.
 
-def record(
-    answered: Answered, request: CompletionRequest, decision: Decision, prompt_sha256: str, started: datetime, ms: float
-) -> Attempt:
-    """The record of one attempt.
+        A request that reached no model used nothing and costs nothing; what may have run and told no usage is unknown.
+        """
+        exchange, model = answered.exchange, request.model
+        provider = self.on.catalog.models.providers[model.provider]
+        failure = answered if isinstance(answered, Failure) else None
+        usage = exchange.usage if failure is None or failure.may_have_run else _NOTHING_USED
+        costs = Cost(Decimal(0)) if usage is _NOTHING_USED else cost(usage, provider, model, started)
+        return Attempt.made(
+            attempt_id=request.attempt_id,
+            n=int(request.attempt_id.rpartition("/")[2]),
+            provider=self.routed.decision.provider,
+            model_asked=model.id,
+            model_answered=exchange.model,
+            prompt_sha256=self.prompt.sha256,
+            request=exchange.request,
+            response=exchange.response,
+            http_status=exchange.http_status,
+            finish_reason=exchange.finish_reason,
+            error_class=failure and failure.error_class,
+            error=failure and failure.error,
+            usage=usage,
+            cost_usd=costs.usd,
+            cost_unknown_because=costs.unknown_because,
+            cost_source=costs.source,
+            estimated_usd=None if costs.usd is not None else estimate(exchange, provider, model, started),
+            queue_ms=exchange.queue_ms,
+            first_token_ms=exchange.first_token_ms,
+            sent=failure is None or failure.may_have_run or exchange.http_status is not None,
+            started_at=started,
+            total_ms=ms,
+            provider_request_id=exchange.provider_request_id,
+            limits=exchange.limits,
+        )
 
-    A request that reached no model used nothing and costs nothing; what may have run and reported no usage is unknown.
-    """
-    exchange = answered.exchange
-    failure = answered if isinstance(answered, Failure) else None
-    usage = exchange.usage if failure is None or failure.may_have_run else _NOTHING_USED
-    cost_usd, unknown = (Decimal(0), None) if usage is _NOTHING_USED else cost(usage, request.model)
-    return Attempt.made(
-        attempt_id=request.attempt_id,
-        n=int(request.attempt_id.rpartition("/")[2]),
-        provider=decision.provider,
-        model_asked=request.model.id,
-        model_answered=exchange.model,
-        prompt_sha256=prompt_sha256,
-        request=exchange.request,
-        response=exchange.response,
-        http_status=exchange.http_status,
-        finish_reason=exchange.finish_reason,
-        error_class=failure and failure.error_class,
-        error=failure and failure.error,
-        usage=usage,
-        cost_usd=cost_usd,
-        cost_unknown_because=unknown,
-        started_at=started,
-        total_ms=ms,
-        provider_request_id=exchange.provider_request_id,
-        limits=exchange.limits,
-    )
+
+def estimate(exchange: Exchange, provider: ProviderSettings, model: Model, at: datetime) -> Decimal | None:
+    """What a call probably cost that reported no usage, from how long its texts are; in US dollars."""
+    lengths = (len((text or "").encode("utf-8", "replace")) for text in (exchange.request, exchange.response))
+    read, written = (-(-length // BYTES_PER_TOKEN) for length in lengths)
+    return worst_cost(provider, model, read, written, at)
+
+
+def structure_of(model: Model) -> Structure:
+    """How the model can be held to a schema: by its provider, by a tool that it must call, or by words alone."""
+    if Capability.JSON_SCHEMA in model.capabilities:
+        return Structure.NATIVE
+    return Structure.TOOL if Capability.TOOLS in model.capabilities else Structure.PROMPT

@@ -12,14 +12,22 @@ from pydantic import Field
 
 from processors.problems import ModelsError, Problem
 from processors.toml_text import Settings, line_of, nearest, read_toml
-from schemas.base import money
-from schemas.stages import Tier, Usage
-
-PER = Decimal(1_000_000)
-"""Prices are US dollars for so many tokens."""
+from schemas.stages import Tier
 
 _VARIABLE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)(?::-([^}]*))?\}")
 Price = Annotated[Decimal, Field(ge=0, le=100_000)]
+
+
+class Dialect(StrEnum):
+    """How a provider wants to be spoken to, by the endpoint that speaks it; bedrock and cohere are read, not called."""
+
+    OPENAI_CHAT = "openai_chat"
+    OPENAI_RESPONSES = "openai_responses"
+    ANTHROPIC = "anthropic"
+    GEMINI = "gemini"
+    MISTRAL = "mistral"
+    BEDROCK = "bedrock"
+    COHERE = "cohere"
 
 
 class Capability(StrEnum):
@@ -27,25 +35,41 @@ class Capability(StrEnum):
 
     JSON_SCHEMA = "json_schema"
     LOGPROBS = "logprobs"
+    TOOLS = "tools"
+
+
+CalledDialect = Literal[
+    Dialect.OPENAI_CHAT, Dialect.OPENAI_RESPONSES, Dialect.ANTHROPIC, Dialect.GEMINI, Dialect.MISTRAL
+]
 
 
 class ProviderSettings(Settings):
-    """Where a provider listens and how it is to be treated. Time-outs are seconds; the key stays in the environment."""
+    """Where a provider listens and how it is to be treated. Time-outs are seconds; the key stays in the environment.
+
+    With `stream` an answer is read as it is written, so that one that does not begin or stops halfway is noticed.
+    """
 
     base_url: str
-    dialect: Literal["openai_chat"] = "openai_chat"
+    dialect: CalledDialect = Dialect.OPENAI_CHAT
+    stream: bool = True
     api_key_env: str | None = None
     max_in_flight: Annotated[int, Field(ge=1, le=10_000)] = 64
     connect_timeout_s: Annotated[float, Field(gt=0, le=600)] = 5.0
+    first_token_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
+    between_tokens_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 15.0
     total_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
 
 
 class Prices(Settings):
-    """US dollars per million tokens, as decimals. A price that is absent is unknown, not zero."""
+    """US dollars per million tokens, as decimals: all that a model costs. A price that is absent is unknown, not zero.
+
+    `cached_usd` is the price of reading from a cache, `cache_write_usd` that of writing to one.
+    """
 
     input_usd: Price | None = None
     output_usd: Price | None = None
     cached_usd: Price | None = None
+    cache_write_usd: Price | None = None
 
 
 class Model(Settings):
@@ -130,35 +154,3 @@ def _base_url(raw: str, environ: Mapping[str, str]) -> tuple[str, tuple[str, str
     if not url.startswith(("http://", "https://")):
         return url, (f"found {url!r}", "a base URL starts with http:// or https:// and usually ends in /v1")
     return url, None
-
-
-def cost(usage: Usage, model: Model | None) -> tuple[Decimal | None, str | None]:
-    """What a call cost in US dollars, or null and the reason why nobody knows.
-
-    Cached tokens are part of the input tokens, as in OpenAI's usage, and have their own price.
-    """
-    if model is None:
-        return None, "the model is not in models.toml"
-    read, written, cached = usage.input_tokens, usage.output_tokens, usage.cached_tokens or 0
-    if read is None or written is None:
-        return None, "the provider reported no usage"
-    if cached > read:
-        return None, f"the provider reported {cached} cached of {read} input tokens"
-    parts = (
-        ("input", read - cached, model.prices.input_usd),
-        ("cached", cached, model.prices.cached_usd),
-        ("output", written, model.prices.output_usd),
-    )
-    unknown = [name for name, count, price in parts if count and price is None]
-    if unknown:
-        return None, f"no price for {' and '.join(unknown)} tokens in models.toml"
-    return money(sum((count * price for _, count, price in parts if price is not None), Decimal(0)) / PER), None
-
-
-def worst_cost(model: Model, input_tokens: int, output_tokens: int) -> Decimal | None:
-    """The most that a call of this size can cost in US dollars; null when a price is unknown."""
-    prices = model.prices
-    if prices.input_usd is None or prices.output_usd is None:
-        return None
-    dearest = max(prices.input_usd, prices.cached_usd or Decimal(0))
-    return money((input_tokens * dearest + output_tokens * prices.output_usd) / PER)

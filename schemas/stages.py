@@ -164,15 +164,29 @@ class Held(Record):
 
 
 class Usage(Record):
-    """Tokens as the provider reported them; null is unknown, never zero for that."""
+    """Tokens as the provider reported them; null is unknown, never zero for that.
+
+    `input_tokens` is all that the model read: what came from a cache (`cache_read_tokens`) and what went into one
+    (`cache_write_tokens`, of these `cache_write_1h_tokens` for an hour) is part of it. `reasoning_tokens` are part of
+    `output_tokens`. `web_searches` are those that the provider ran itself and bills apart.
+    """
 
     input_tokens: int | None = None
     output_tokens: int | None = None
-    cached_tokens: int | None = None
+    cache_read_tokens: int | None = None
+    cache_write_tokens: int | None = None
+    cache_write_1h_tokens: int | None = None
+    reasoning_tokens: int | None = None
+    web_searches: int | None = None
 
 
 class Attempt(Record):
-    """One provider call, whole: request and response raw, usage, cost, times, and how it failed if it did."""
+    """One provider call, whole: request and response raw, usage, cost, times, and how it failed if it did.
+
+    `estimated_usd` is what a call probably cost that may have run and reported no usage. `queue_ms` it waited for a
+    slot; `first_token_ms` after sending came the first piece of the answer, null where it was not read as a stream.
+    What was not `sent` (no connection, no slot) reached nobody.
+    """
 
     attempt_id: str
     n: int
@@ -193,3 +207,8 @@ class Attempt(Record):
     total_ms: float
     provider_request_id: str | None = None
     limits: dict[str, str] = {}
+    cost_source: str | None = None
+    estimated_usd: Money | None = None
+    queue_ms: float = 0.0
+    first_token_ms: float | None = None
+    sent: bool = True

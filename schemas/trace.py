@@ -65,7 +65,11 @@ class DecisionEvent(TraceEvent):
 
 
 class AttemptEvent(TraceEvent):
-    """One provider call. Null tokens and null cost are unknown, with the reason beside them."""
+    """One provider call. Null tokens and null cost are unknown, with the reason beside them.
+
+    Input tokens hold the cached ones, output tokens those of reasoning. `cost_source` says whose prices were taken,
+    `estimated_usd` what a call probably cost that reported no usage.
+    """
 
     TABLE: ClassVar[str] = "attempts"
 
@@ -92,6 +96,13 @@ class AttemptEvent(TraceEvent):
     limits: dict[str, str]
     started_at: datetime
     total_ms: float
+    gen_ai_usage_cache_write_tokens: int | None = None
+    gen_ai_usage_reasoning_tokens: int | None = None
+    cost_source: str | None = None
+    estimated_usd: Money | None = None
+    queue_ms: float = 0.0
+    first_token_ms: float | None = None
+    sent: bool = True
 
 
 class CheckEvent(TraceEvent):

@@ -213,7 +213,7 @@ def _attempt_rows(shared: dict[str, Any], attempt: Attempt, decision: Decision) 
             "gen_ai_response_finish_reason": attempt.finish_reason,
             "gen_ai_usage_input_tokens": attempt.usage.input_tokens,
             "gen_ai_usage_output_tokens": attempt.usage.output_tokens,
-            "gen_ai_usage_cached_tokens": attempt.usage.cached_tokens,
+            "gen_ai_usage_cached_tokens": attempt.usage.cache_read_tokens,
             "cost_usd": attempt.cost_usd,
             "cost_unknown_because": attempt.cost_unknown_because,
             "prompt_sha256": attempt.prompt_sha256,
@@ -226,6 +226,13 @@ def _attempt_rows(shared: dict[str, Any], attempt: Attempt, decision: Decision) 
             "limits": attempt.limits,
             "started_at": attempt.started_at,
             "total_ms": attempt.total_ms,
+            "gen_ai_usage_cache_write_tokens": attempt.usage.cache_write_tokens,
+            "gen_ai_usage_reasoning_tokens": attempt.usage.reasoning_tokens,
+            "cost_source": attempt.cost_source,
+            "estimated_usd": attempt.estimated_usd,
+            "queue_ms": attempt.queue_ms,
+            "first_token_ms": attempt.first_token_ms,
+            "sent": attempt.sent,
         }
     )
 

@@ -17,7 +17,7 @@ from chaos.crew import Crew
 from chaos.plan import INFERENCE, Die, Fault, Kill, Restart, RestartBroker, WarehouseOutage, Zombie
 from penstock.local.stack import EmbeddedStack
 
-SLOW_MS: Final = 4_000
+SLOW_MS: Final = 2_000
 """Latency of every model until enough calls are open."""
 FILL_S: Final = 180.0
 DIE_S: Final = 180.0

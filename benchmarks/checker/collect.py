@@ -48,6 +48,7 @@ class Checker:
         left = self._rest(rest_s, alive)
         ends = self._all_ends()
         calls = self._warehouse.ask("SELECT attempt_id, provider_request_id FROM v_calls")
+        unsent = self._warehouse.ask("SELECT attempt_id FROM v_calls WHERE NOT sent")
         spent = self._warehouse.ask("SELECT job_id, sum(cost_usd) FROM v_calls GROUP BY job_id")
         priced = (Decimal(usd or 0) for job_id, usd in spent if job_id not in ends.of_unknown_cost)
         jobs = self._warehouse.ask("SELECT job_id, status, terminal, terminal_rows FROM v_jobs")
@@ -58,6 +59,7 @@ class Checker:
             escalations=ends.escalations,
             calls=read_calls(self._call_log, f"{TENANT}/{jobs_begin_with}"),
             attempts=dict(calls),
+            unsent=frozenset(row[0] for row in unsent),
             job_rows={row[0]: JobRow(row[1], bool(row[2]), int(row[3])) for row in jobs},
             attempts_counted=ends.attempts,
             dead_letters=Counter(map(_address, self._all("dead-letters"))),

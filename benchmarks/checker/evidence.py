@@ -57,6 +57,8 @@ class Evidence:
     """How the topic `traces` and the warehouse differ."""
     waiting: Mapping[str, int] = field(default_factory=dict)
     """Records that are not finished, by group."""
+    unsent: frozenset[str] = frozenset()
+    """Attempts on record that found no connection."""
     unaccounted_usd: Decimal = Decimal(0)
     """US dollars of the calls on record, less those that the ends account for."""
 
@@ -131,7 +133,8 @@ def _of_the_warehouse(seen: Evidence) -> Iterator[Finding]:
 
 def _of_calls(seen: Evidence) -> Iterator[Finding]:
     """No call is made again whose answer was committed; what is made again was in flight at a fault."""
-    yield _finding("attempts on record that the model server never got", set(seen.attempts) - set(seen.calls))
+    lacking = set(seen.attempts) - seen.unsent - set(seen.calls)
+    yield _finding("attempts on record that the model server never got", lacking)
     yield _finding("answers on record that the model server never gave", _invented(seen))
     yield _finding("calls made again after their answer", _needless(seen))
     yield _finding("surplus calls that no fault explains", (call.attempt_id for call in _unexplained(seen)))

@@ -10,6 +10,8 @@ from rich.text import Text
 from rich.tree import Tree
 
 from penstock.cli.output import UNKNOWN, clock, ms, number, usd
+from processors.models import Dialect
+from processors.providers import Completion, parse
 from schemas.trace import AttemptEvent, CheckEvent, DecisionEvent, GradeEvent, JobEvent, StageEvent, TraceEvent
 from sinks.queries import Call, JobTrace
 
@@ -184,12 +186,10 @@ def _money(trace: JobTrace) -> str:
 
 
 def answer_in(response: str) -> str | None:
-    """The text that the model wrote, out of a chat completion's raw body; None if it is none."""
-    try:
-        content = json.loads(response)["choices"][0]["message"]["content"]
-    except (ValueError, KeyError, IndexError, TypeError):
-        return None
-    return content if isinstance(content, str) else None
+    """The text that the model wrote, out of a raw response in whatever dialect; None if there is none."""
+    body = response.encode("utf-8", "replace")
+    found = (parse(dialect, 200, {}, body) for dialect in Dialect)
+    return next((one.text for one in found if isinstance(one, Completion) and one.text), None)
 
 
 def coloured(word: str, otherwise: str = BAD) -> str:

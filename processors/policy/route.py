@@ -16,9 +16,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 
 from processors.control import ControlState
-from processors.models import Model, Models, worst_cost
+from processors.models import Models
 from processors.policy.ladder import shut
 from processors.policy.rules import NO_RULING, Asked, Ruling, weigh
+from processors.pricing import worst_cost
 from processors.settings import TIERS, Rung
 from processors.workflow import Workflow
 from schemas.envelope import NOTHING_SPENT, Spent
@@ -100,7 +101,7 @@ def route(request: RouteRequest, workflow: Workflow, models: Models, control: Co
     dear = 0
     for i, rung in enumerate(ladder[first:], first):
         closed = ruling.closed.get(rung.variant) or shut(rung, models, control)
-        worst = None if closed else worst_case(request, rung, models.models[rung.model], workflow)
+        worst = None if closed else worst_case(request, rung, models, workflow)
         costly = None if closed else _too_dear(request, worst, left)
         if closed or costly:
             dear += closed is None
@@ -160,10 +161,12 @@ def _decision(rung: Rung, models: Models, reasons: list[str], skipped: list[str]
     )
 
 
-def worst_case(request: RouteRequest, rung: Rung, model: Model, workflow: Workflow) -> Decimal | None:
+def worst_case(request: RouteRequest, rung: Rung, models: Models, workflow: Workflow) -> Decimal | None:
     """The most that one call at this rung can cost for this job; null when a price is unknown."""
+    model = models.models[rung.model]
     size = request.size + workflow.prompt(rung).size + len(workflow.prompt(rung).output_schema)
-    return worst_cost(model, -(-size // _BYTES_PER_TOKEN), rung.params.max_tokens or model.max_output_tokens)
+    tokens = -(-size // _BYTES_PER_TOKEN), rung.params.max_tokens or model.max_output_tokens
+    return worst_cost(models.providers[model.provider], model, *tokens, request.created_at)
 
 
 def money_left(request: RouteRequest, workflow: Workflow, models: Models) -> Decimal | str | None:
@@ -177,7 +180,7 @@ def money_left(request: RouteRequest, workflow: Workflow, models: Models) -> Dec
     if not request.spent.unpriced:
         return left
     tried = [rung for rung in workflow.settings.ladder[: request.rung + 1] if rung.model in models.models]
-    worst = [worst_case(request, rung, models.models[rung.model], workflow) for rung in tried]
+    worst = [worst_case(request, rung, models, workflow) for rung in tried]
     known = [amount for amount in worst if amount is not None]
     if not known or len(known) < len(worst):
         return f"what is left of {request.max_cost_usd} USD is unknown: an earlier attempt has no known cost"

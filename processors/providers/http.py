@@ -16,15 +16,15 @@ from httpx_aiohttp import AiohttpTransport
 
 from processors.models import Models, ProviderSettings
 from processors.problems import CredentialError
-from processors.providers import openai_chat
+from processors.providers.asking import ASKING
+from processors.providers.calls import Call, Patience
 from processors.providers.errors import Break
-from processors.providers.openai_chat import RawResponse
+from processors.providers.exchanges import RawResponse, answered
 from processors.providers.port import Answered, CompletionRequest, Failure, Provider
 
 BeforeCall = Callable[[], Awaitable[None]]
 
 ATTEMPT_HEADER = "X-Penstock-Attempt"
-MAX_RESPONSE_BYTES = 8 * 1024 * 1024
 _KEEP_ALIVE_S = 15.0
 _HEADERS = "latin-1"
 
@@ -52,17 +52,18 @@ class HttpProvider:
         self._settings = settings
         self._before_call = before_call
         self._clock = clock or (lambda: datetime.now(UTC))
-        self._url = httpx.URL(settings.base_url + openai_chat.PATH)
+        self._asking = ASKING[settings.dialect]
+        self._urls: dict[tuple[str, bool], httpx.URL] = {}
         headers = {
-            "Host": self._url.netloc.decode(),
+            "Host": httpx.URL(settings.base_url).netloc.decode(),
             "Content-Type": "application/json",
-            "Accept": "application/json",
+            "Accept": "application/json, text/event-stream",
             # Answers are short, and an encoding would cost more CPU than it saves on the wire.
             "Accept-Encoding": "identity",
             "User-Agent": "penstock",
         }
         if api_key:
-            headers["Authorization"] = f"Bearer {api_key}"
+            headers |= self._asking.authorization(api_key)
         # With its encoding given, httpx need not guess it from the bytes of every header of every call.
         self._headers = httpx.Headers(headers, encoding=_HEADERS)
         self._slots = asyncio.Semaphore(settings.max_in_flight)
@@ -78,69 +79,86 @@ class HttpProvider:
 
     async def complete(self, request: CompletionRequest) -> Answered:
         """One call, once."""
-        body = openai_chat.encode(request)
-        asked = body.decode()
-        left = await self._slot(request.left_s)
+        body = self._asking.encode(request)
+        call = Call(request, body.decode(), asyncio.get_running_loop().time)
+        left = await self._slot(call)
         if left is None:
             said = f"all {self._settings.max_in_flight} slots of the provider were taken until the job's deadline"
-            return openai_chat.broken(asked, Break.NO_SLOT, said)
+            return call.broken(Break.NO_SLOT, said)
         try:
             if self._before_call is not None:
                 await self._before_call()
-            return await self._call(request, body, asked, min(request.total_timeout_s, left))
+            return await self._call(call, body, min(request.total_timeout_s, left))
         finally:
             self._slots.release()
 
-    async def _slot(self, left_s: float) -> float | None:
+    async def _slot(self, call: Call) -> float | None:
         """Take a slot; what is left of the time then, nothing if none became free in time."""
+        left_s = call.request.left_s
         if not self._slots.locked():
             await self._slots.acquire()
             return left_s
-        clock = asyncio.get_running_loop().time
-        start = clock()
         try:
             async with asyncio.timeout(left_s):
                 await self._slots.acquire()
         except TimeoutError:
             return None
-        return left_s - (clock() - start)
+        call.queued()
+        return left_s - call.queue_ms / 1000
 
-    async def _call(self, request: CompletionRequest, body: bytes, asked: str, limit: float) -> Answered:
+    async def _call(self, call: Call, body: bytes, limit: float) -> Answered:
         try:
             async with asyncio.timeout(limit):
-                raw = await self._exchange(request, body)
+                raw = await self._exchange(call, body)
         except TimeoutError:
-            return openai_chat.broken(asked, Break.TOTAL_TIMEOUT, f"no answer within {limit:.3g} s")
+            return call.broken(Break.TOTAL_TIMEOUT, f"no answer within {limit:.3g} s")
         except _EXPECTED as error:
-            return _broken(asked, error)
-        if raw is None:
-            return openai_chat.broken(asked, Break.TOO_LARGE, f"the response exceeds {MAX_RESPONSE_BYTES} bytes")
-        return openai_chat.read(asked, raw, self._clock())
+            return call.broken(*_why(error))
+        if isinstance(raw, Failure):
+            return raw
+        return answered(self._settings.dialect, call.asked, raw, stream=call.request.stream, timing=call.timing)
 
-    async def _exchange(self, request: CompletionRequest, body: bytes) -> RawResponse | None:
-        """The response; nothing if it is too large."""
+    async def _exchange(self, call: Call, body: bytes) -> RawResponse | Failure:
+        """The response, or why there is none."""
+        request = call.request
         headers = self._headers.copy()
         headers[ATTEMPT_HEADER] = header_text(request.attempt_id)
         headers["Content-Length"] = str(len(body))
         limits = {"timeout": {"connect": request.connect_timeout_s}}
         # A stream and not `content`, for which httpx would look the headers up and put together what is here already.
-        sent = httpx.Request("POST", self._url, headers=headers, stream=httpx.ByteStream(body), extensions=limits)
+        stream = httpx.ByteStream(body)
+        sent = httpx.Request("POST", self._url(request), headers=headers, stream=stream, extensions=limits)
         sent.read()
         sent.headers.encoding = _HEADERS  # a request copies its headers without it
-        response = await self._transport.handle_async_request(sent)
-        stream = response.stream
-        assert isinstance(stream, httpx.AsyncByteStream)
+        call.sent()
+        patience = Patience(request)
         try:
-            size, pieces = 0, []
-            async for piece in stream:
-                size += len(piece)
-                if size > MAX_RESPONSE_BYTES:
-                    return None
-                pieces.append(piece)
-        finally:
-            await stream.aclose()
-        said = {name.decode(_HEADERS).lower(): value.decode(_HEADERS) for name, value in response.headers.raw}
-        return RawResponse(response.status_code, said, b"".join(pieces))
+            async with patience:
+                response = await self._transport.handle_async_request(sent)
+                pieces = response.stream
+                assert isinstance(pieces, httpx.AsyncByteStream)
+                said = {name.decode(_HEADERS).lower(): value.decode(_HEADERS) for name, value in response.headers.raw}
+                call.answers(self._settings.dialect, said)
+                try:
+                    async for piece in pieces:
+                        if not call.takes(piece):
+                            return call.too_large()
+                        patience.goes_on()
+                finally:
+                    await pieces.aclose()
+        except TimeoutError:
+            if patience.over is None:
+                raise
+            return call.broken(*patience.over)
+        return RawResponse(response.status_code, said, call.received)
+
+    def _url(self, request: CompletionRequest) -> httpx.URL:
+        """Where the call goes; parsed once for each model."""
+        key = request.model.id, request.stream
+        if (url := self._urls.get(key)) is None:
+            path = self._asking.path(request.model.id, stream=request.stream)
+            url = self._urls[key] = httpx.URL(self._settings.base_url + path)
+        return url
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -152,10 +170,10 @@ def header_text(attempt_id: str) -> str:
     return attempt_id if attempt_id.isascii() else quote(attempt_id, safe="!#$&'()*+,-./:;=?@[]_~")
 
 
-def _broken(asked: str, error: BaseException) -> Failure:
+def _why(error: BaseException) -> tuple[Break, str]:
     cause = error.__cause__ or error
     kind = next((kind for types, kind in _BREAKS if isinstance(cause, types)), Break.CUT)
-    return openai_chat.broken(asked, kind, f"{kind.replace('_', ' ')}: {type(cause).__name__}: {cause}")
+    return kind, f"{kind.replace('_', ' ')}: {type(cause).__name__}: {cause}"
 
 
 def connect(

@@ -1,14 +1,24 @@
 """The port of model providers: a request goes out, a reply or a classified failure comes back, each as a value."""
 
 from dataclasses import dataclass, field
-from typing import Any, Protocol, TypeAlias
+from enum import StrEnum
+from typing import Any, Final, Protocol, TypeAlias
 
 from processors.models import Model
+from processors.providers.answers import NO_USAGE
 from processors.providers.errors import ErrorClass
 from schemas.stages import Usage
 
-NO_USAGE = Usage()
-"""What a provider reported that reported nothing."""
+ANSWER_TOOL: Final = "answer"
+"""The name of the schema, or of the tool that the model is made to call where its provider enforces no schema."""
+
+
+class Structure(StrEnum):
+    """How a model is held to the answer's schema."""
+
+    PROMPT = "prompt"
+    NATIVE = "native"
+    TOOL = "tool"
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +36,8 @@ class CompletionRequest:
 
     `total_timeout_s` counts from the moment when a slot is free; `left_s` is what is left of the job's deadline and
     bounds both the wait for a slot and the call. `output_schema` is the answer's JSON Schema, encoded, if the model
-    shall be held to it.
+    shall be held to it; `structure` says how. A stream must begin within `first_token_timeout_s`, and go on within
+    `between_tokens_timeout_s` each time.
     """
 
     attempt_id: str
@@ -40,11 +51,18 @@ class CompletionRequest:
     logprobs: bool = False
     top_logprobs: int | None = None
     output_schema: Any = None
+    structure: Structure = Structure.PROMPT
+    stream: bool = False
+    first_token_timeout_s: float | None = None
+    between_tokens_timeout_s: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
-    """What went over the wire, as far as it got. `usage` is what the provider reported."""
+    """What went over the wire, as far as it got. `usage` is what the provider reported.
+
+    `queue_ms` was the wait for a slot, `first_token_ms` passed from sending to the first piece of the answer.
+    """
 
     request: str
     response: str | None = None
@@ -54,6 +72,8 @@ class Exchange:
     usage: Usage = NO_USAGE
     provider_request_id: str | None = None
     limits: dict[str, str] = field(default_factory=dict)
+    queue_ms: float = 0.0
+    first_token_ms: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,14 +4,14 @@ import asyncio
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from typing import Any, TypeAlias
 
 import orjson
 
-from processors.providers import openai_chat
+from processors.models import Dialect
+from processors.providers.asking import ASKING
 from processors.providers.errors import Break
-from processors.providers.openai_chat import RawResponse
+from processors.providers.exchanges import RawResponse, answered, broken
 from processors.providers.port import Answered, CompletionRequest
 
 
@@ -34,23 +34,24 @@ class ScriptedProvider:
     """Answers every request with what the script says; `requests` keeps them in order."""
 
     script: Script
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    dialect: Dialect = Dialect.OPENAI_CHAT
     requests: list[CompletionRequest] = field(default_factory=list)
 
     async def complete(self, request: CompletionRequest) -> Answered:
         """One call, once."""
         self.requests.append(request)
-        asked = openai_chat.encode(request).decode()
+        asked = ASKING[self.dialect].encode(request).decode()
         canned = self.script(request)
         limit = min(request.total_timeout_s, request.left_s)
         if canned.after_s >= limit:
             await asyncio.sleep(limit)
-            return openai_chat.broken(asked, Break.TOTAL_TIMEOUT, f"no answer within {limit:.3g} s")
+            return broken(asked, Break.TOTAL_TIMEOUT, f"no answer within {limit:.3g} s")
         if canned.after_s:
             await asyncio.sleep(canned.after_s)
         if canned.breaks is not None:
-            return openai_chat.broken(asked, canned.breaks, canned.breaks.replace("_", " "))
-        return openai_chat.read(asked, RawResponse(canned.status, canned.headers, canned.body), self.clock())
+            return broken(asked, canned.breaks, canned.breaks.replace("_", " "))
+        raw = RawResponse(canned.status, canned.headers, canned.body)
+        return answered(self.dialect, asked, raw, stream=request.stream)
 
     async def aclose(self) -> None:
         """Nothing is held."""

@@ -149,7 +149,7 @@ class Line:
         self.catalog = Catalog(read_models("models.toml", MODELS, {}, {}))
         self.history = ControlHistory(self.catalog)
         self.script = sure
-        self.provider = ScriptedProvider(self._say, self.clock)
+        self.provider = ScriptedProvider(self._say)
         self.waits = []
         self.replaced = {}
         self.worker = None

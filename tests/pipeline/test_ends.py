@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from processors.providers.http import MAX_RESPONSE_BYTES
+from processors.providers.calls import MAX_RESPONSE_BYTES
 from processors.providers.scripted import Canned, answer
 from schemas.avro import Codec
 from schemas.base import JsonText, json_text, sha256_hex

@@ -7,7 +7,6 @@ from aiohttp import web
 from processors.models import Model, ProviderSettings
 from processors.providers.errors import Break
 from processors.providers.http import HttpProvider
-from processors.providers.openai_chat import PATH
 from processors.providers.port import ChatMessage, CompletionRequest
 from processors.providers.scripted import Canned, ScriptedProvider
 
@@ -62,7 +61,7 @@ async def server():
     """A server on a free port of the loopback interface."""
     place = Server()
     app = web.Application()
-    app.router.add_post("/v1" + PATH, place.handle)
+    app.router.add_post("/v1/chat/completions", place.handle)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
     await runner.setup()
     site = web.TCPSite(runner, "127.0.0.1", 0)

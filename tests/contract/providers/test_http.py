@@ -1,12 +1,14 @@
 import asyncio
 import gc
+import json
 import socket
 
 import pytest
+from aiohttp import web
 
 from processors.models import ProviderSettings, read_models
 from processors.problems import CredentialError
-from processors.providers import http
+from processors.providers import calls
 from processors.providers.errors import ErrorClass
 from processors.providers.http import HttpProvider, connect
 from processors.providers.port import Failure, Reply
@@ -112,12 +114,119 @@ async def test_what_is_asked_before_a_call_may_prevent_it(server, ask):
 
 async def test_a_response_beyond_all_bounds_is_dropped(server, ask, monkeypatch):
     """Memory is not at the mercy of a server."""
-    monkeypatch.setattr(http, "MAX_RESPONSE_BYTES", 1000)
+    monkeypatch.setattr(calls, "MAX_RESPONSE_BYTES", 1000)
     server.canned = Canned(b"x" * 5000)
     provider = HttpProvider(ProviderSettings(base_url=server.base_url))
     failure = await provider.complete(ask())
     await provider.aclose()
     assert "exceeds 1000 bytes" in failure.error
+
+
+class Stream:
+    """A server that answers with these pieces of an event stream, waiting so many seconds before each."""
+
+    def __init__(self, *pieces, ends=True):
+        self.pieces, self.ends = pieces, ends
+
+    async def handle(self, request):
+        """Answer one call."""
+        await request.read()
+        response = web.StreamResponse(headers={"Content-Type": "text/event-stream"})
+        await response.prepare(request)
+        for wait_s, piece in self.pieces:
+            await asyncio.sleep(wait_s)
+            await response.write(piece)
+        if not self.ends:
+            request.transport.abort()
+        return response
+
+
+def _chunk(text="", **more):
+    choice = {"index": 0, "delta": {"content": text}, "finish_reason": None} | more
+    return b"data: " + json.dumps({"model": "m-1", "choices": [choice]}).encode() + b"\n\n"
+
+
+END = _chunk(finish_reason="stop")
+USAGE = b'data: {"choices":[],"usage":{"prompt_tokens":7,"completion_tokens":2}}\n\ndata: [DONE]\n\n'
+
+
+@pytest.fixture
+async def streamed(ask):
+    """Give a function that calls a server which answers with a stream."""
+    runners = []
+
+    async def call(stream, **limits):
+        app = web.Application()
+        app.router.add_post("/v1/chat/completions", stream.handle)
+        runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
+        runners.append(runner)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        provider = HttpProvider(ProviderSettings(base_url=f"http://127.0.0.1:{runner.addresses[0][1]}/v1"))
+        try:
+            return await provider.complete(ask(stream=True, **limits))
+        finally:
+            await provider.aclose()
+
+    yield call
+    for runner in runners:
+        await runner.cleanup()
+
+
+async def test_a_streams_pieces_are_one_answer(streamed):
+    """Text, usage and model from all pieces, however they are cut, and when the first text came."""
+    whole = b": hello\n\n" + _chunk() + _chunk("He") + _chunk("llo") + END + USAGE
+    reply = await streamed(Stream((0, whole[:30]), (0.05, whole[30:200]), (0, whole[200:])))
+    assert isinstance(reply, Reply)
+    assert (reply.text, reply.exchange.model, reply.exchange.finish_reason) == ("Hello", "m-1", "stop")
+    assert (reply.exchange.usage.input_tokens, reply.exchange.usage.output_tokens) == (7, 2)
+    assert reply.exchange.first_token_ms >= 50
+    assert reply.exchange.response == whole.decode()
+
+
+@pytest.mark.parametrize(
+    ("stream", "limits", "said", "partial"),
+    [
+        (Stream((5, b"")), {"first_token_timeout_s": 0.1}, "no answer began within 0.1 s", None),
+        (Stream((0, _chunk("He")), (5, END)), {"between_tokens_timeout_s": 0.1}, "stopped for 0.1 s", "He"),
+        (Stream((0, _chunk("He")), (5, END)), {"total_timeout_s": 0.2}, "no answer within 0.2 s", "He"),
+    ],
+)
+async def test_a_stream_that_does_not_go_on_is_given_up(streamed, stream, limits, said, partial):
+    """Not begun, stopped, or too long in all: each is a failure that may have cost, with what had come."""
+    failure = await streamed(stream, **limits)
+    assert isinstance(failure, Failure)
+    assert (failure.error_class, failure.may_have_run) == (ErrorClass.RETRYABLE_ELSEWHERE, True)
+    assert said in failure.error
+    assert (failure.exchange.response is None) if partial is None else (partial in failure.exchange.response)
+
+
+@pytest.mark.parametrize("ends", [True, False])
+async def test_a_cut_stream_is_no_answer(streamed, ends):
+    """An answer without its end fails the attempt, whether the connection was closed or broke."""
+    failure = await streamed(Stream((0, _chunk("He")), (0.01, _chunk("llo")), ends=ends))
+    assert isinstance(failure, Failure)
+    assert (failure.error_class, failure.may_have_run) == (ErrorClass.RETRYABLE_HERE, True)
+    assert "He" in failure.exchange.response
+
+
+async def test_an_error_in_a_stream_fails_the_attempt(streamed):
+    """After the first piece too: nothing is pieced together from two attempts."""
+    error = b'data: {"error":{"code":"server_overloaded","message":"too busy"}}\n\ndata: [DONE]\n\n'
+    failure = await streamed(Stream((0, _chunk("He")), (0, error)))
+    assert isinstance(failure, Failure)
+    assert failure.error_class is ErrorClass.RETRYABLE_HERE
+    assert "too busy" in failure.error
+
+
+async def test_who_answers_a_stream_at_once_is_understood(server, ask):
+    """Some servers know no streams: their whole answer counts as well."""
+    server.canned = answer("Hi")
+    provider = HttpProvider(ProviderSettings(base_url=server.base_url))
+    reply = await provider.complete(ask(stream=True, first_token_timeout_s=5, between_tokens_timeout_s=5))
+    await provider.aclose()
+    assert isinstance(reply, Reply)
+    assert reply.exchange.first_token_ms is None
 
 
 async def test_closing_leaves_nothing_open(server, ask):

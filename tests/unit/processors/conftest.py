@@ -238,7 +238,7 @@ def inference(desk, clock):
             canned = queue.pop(0) if len(queue) > 1 else queue[0]
             return canned(request) if callable(canned) else canned
 
-        provider = ScriptedProvider(script, clock)
+        provider = ScriptedProvider(script)
         processor = Inference(
             desk.catalog,
             {"one": provider, "two": provider},

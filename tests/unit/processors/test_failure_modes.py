@@ -52,7 +52,7 @@ def ended(desk, clock):
         like = "pricing-like" if mode == "open" else "fraud-like"
         workflow = desk.with_files(**{"workflow.toml": text + MODES[like] + (RULE if told.get("rule") else "")})
         state = ControlState(active=in_force(workflow).active, kills=control.kills)
-        provider = ScriptedProvider(lambda _: canned, clock)
+        provider = ScriptedProvider(lambda _: canned)
         trials = Trials(desk.catalog, {"one": provider, "two": provider}, state, clock)
         fields = {"workflow": "sorting", "input": {"text": "x"}, "deadline_ms": 5_000}
         if told.get("stale"):

@@ -3,9 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from processors.models import Capability, cost, load_models, read_models, worst_cost
+from processors.models import Capability, load_models, read_models
 from processors.problems import ModelsError
-from schemas.stages import Usage
 
 ONE = """
 [providers.local]
@@ -75,39 +74,3 @@ def test_a_missing_file_is_a_problem(tmp_path):
     """A project without models.toml is told to add one."""
     with pytest.raises(ModelsError, match=r"needs a models\.toml"):
         load_models(tmp_path / "models.toml")
-
-
-def test_cached_tokens_are_part_of_the_input_and_have_their_own_price(models):
-    """1,000 input tokens of which 400 cached, 10 output: each part at its price."""
-    usage = Usage(input_tokens=1000, output_tokens=10, cached_tokens=400)
-    assert cost(usage, models.models["tiny"]) == (Decimal("0.000820000"), None)
-
-
-@pytest.mark.parametrize(
-    ("usage", "name", "reason"),
-    [
-        (Usage(), "tiny", "the provider reported no usage"),
-        (Usage(input_tokens=5), "tiny", "the provider reported no usage"),
-        (Usage(input_tokens=5, output_tokens=1, cached_tokens=6), "tiny", "6 cached of 5"),
-        (Usage(input_tokens=5, output_tokens=1, cached_tokens=2), "middle", "no price for cached tokens"),
-        (Usage(input_tokens=5, output_tokens=1), "priceless", "no price for input and output tokens"),
-        (Usage(input_tokens=5, output_tokens=1), "absent", "not in models.toml"),
-    ],
-)
-def test_an_unknown_cost_is_null_with_its_reason_and_never_zero(models, usage, name, reason):
-    """What nobody knows is not given as a number."""
-    amount, why = cost(usage, models.models.get(name))
-    assert amount is None
-    assert reason in why
-
-
-def test_a_price_of_zero_is_known(models):
-    """A call that wrote nothing has a cost although the price of writing is unknown."""
-    model = models.models["middle"].model_copy(update={"prices": models.models["middle"].prices})
-    assert cost(Usage(input_tokens=0, output_tokens=0), model) == (Decimal("0E-9"), None)
-
-
-def test_the_worst_cost_takes_the_dearest_input_price(models):
-    """The bound holds whatever is cached, and is unknown where a price is."""
-    assert worst_cost(models.models["tiny"], 1_000_000, 1_000_000) == Decimal(3)
-    assert worst_cost(models.models["priceless"], 1, 1) is None

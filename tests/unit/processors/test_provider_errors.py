@@ -3,7 +3,7 @@ from email.utils import format_datetime
 
 import pytest
 
-from processors.providers.errors import BY_BREAK, Break, ErrorClass, may_have_run, of_status, retry_after_s
+from processors.providers.errors import BY_BREAK, Break, ErrorClass, complaint, may_have_run, of_status, retry_after_s
 
 NOW = datetime(2026, 11, 21, 12, 0, tzinfo=UTC)
 
@@ -71,6 +71,46 @@ def test_only_a_refused_request_surely_ran_nothing(status, ran):
         (500, {"retry-after": "7"}, None),
     ],
 )
-def test_retry_after_is_heard_on_429_and_503_only(status, headers, wait):
-    """Both forms, clamped to a minute; what can't be read is no wait."""
-    assert retry_after_s(status, headers, NOW) == wait
+def test_retry_after_is_heard_on_429_503_and_529_only(status, headers, wait):
+    """Both forms, a date beside the response's own, clamped to a minute; what can't be read is no wait."""
+    assert retry_after_s(status, {"date": format_datetime(NOW, usegmt=True)} | headers) == wait
+
+
+GOOGLE = {"error": {"code": 429, "details": [{"@type": "x/google.rpc.RetryInfo", "retryDelay": "34.5s"}]}}
+
+
+@pytest.mark.parametrize(
+    ("body", "message", "wait"),
+    [
+        (GOOGLE, "", 34.5),
+        ([GOOGLE], "", 34.5),
+        (None, "Rate limit reached. Please try again in 1m2.5s. Visit", 60.0),
+        (None, "Please try again in 220ms.", 0.22),
+        (None, "try again in a while", None),
+        ({"error": {"details": [{"retryDelay": 5}]}}, "", None),
+        ("<html>", "", None),
+    ],
+)
+def test_a_wait_in_the_body_or_in_words_is_heard_too(body, message, wait):
+    """Google has a field for it, OpenAI says it in its message; a header wins over both."""
+    assert retry_after_s(429, {}, body, message) == (None if wait is None else pytest.approx(wait))
+    assert retry_after_s(429, {"retry-after": "3"}, body, message) == 3.0
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "expected"),
+    [
+        ({"error": {"message": "m", "code": "c", "type": "t"}}, {}, (("c", "t"), "m")),
+        ({"error": {"message": "m", "code": 429, "status": "RESOURCE_EXHAUSTED"}}, {}, (("RESOURCE_EXHAUSTED",), "m")),
+        ({"type": "error", "error": {"type": "overloaded_error", "message": "m"}}, {}, (("overloaded_error",), "m")),
+        ({"message": "m"}, {"x-amzn-errortype": "ThrottlingException:http"}, (("ThrottlingException",), "m")),
+        ({"__type": "com.x#ValidationException", "message": "m"}, {}, (("ValidationException",), "m")),
+        ({"detail": [{"loc": ["body"]}]}, {}, ((), '[{"loc":["body"]}]')),
+        ({"error": "words"}, {}, ((), "words")),
+        ([{"error": {"message": "m", "details": [{"reason": "API_KEY_INVALID"}]}}], {}, (("API_KEY_INVALID",), "m")),
+        (None, {}, ((), "")),
+    ],
+)
+def test_every_provider_complains_in_its_own_way(body, headers, expected):
+    """The codes, the most telling first, and the words."""
+    assert complaint(body, headers) == expected

@@ -1,13 +1,14 @@
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 import orjson
 import pytest
 
+from processors.models import Dialect
 from processors.prompts import encoded
-from processors.providers.openai_chat import RawResponse, encode, read
-from processors.providers.port import ChatMessage, CompletionRequest, Failure, Reply
+from processors.providers.asking import ASKING
+from processors.providers.exchanges import RawResponse, answered
+from processors.providers.port import ChatMessage, CompletionRequest, Failure, Reply, Structure
 from schemas.stages import Usage
 
 RECORDED = Path(__file__).parents[2] / "data" / "openai_chat" / "responses.jsonl"
@@ -26,7 +27,6 @@ EXPECTED = {
     "chat-unknown-model": "ours_to_fix",
     "chat-web-search": "reply",
 }
-NOW = datetime(2026, 11, 21, tzinfo=UTC)
 BODY = {
     "id": "chatcmpl-1",
     "model": "gpt-x-2026",
@@ -43,7 +43,12 @@ BODY = {
 
 def _read(body, status=200, **headers):
     named = {name.replace("_", "-"): value for name, value in headers.items()}
-    return read("{}", RawResponse(status, named, body if isinstance(body, bytes) else orjson.dumps(body)), NOW)
+    raw = RawResponse(status, named, body if isinstance(body, bytes) else orjson.dumps(body))
+    return answered(Dialect.OPENAI_CHAT, "{}", raw, stream=False)
+
+
+def _encoded(request, dialect=Dialect.OPENAI_CHAT):
+    return json.loads(ASKING[dialect].encode(request))
 
 
 def _request(models, name="tiny", **changes):
@@ -60,7 +65,7 @@ def _request(models, name="tiny", **changes):
 
 def test_the_plainest_request(models):
     """Model, turns and limit; nothing that was not asked for."""
-    assert json.loads(encode(_request(models))) == {
+    assert _encoded(_request(models)) == {
         "model": "tiny-1",
         "messages": [{"role": "system", "content": "S"}, {"role": "user", "content": 'U "q"'}],
         "max_tokens": 7,
@@ -71,13 +76,74 @@ def test_the_fullest_request(models):
     """Temperature, probabilities and the schema go in; the field of the limit is the model's."""
     model = models.models["tiny"].model_copy(update={"limit_field": "max_completion_tokens"})
     schema = orjson.Fragment(b'{"type":"object"}')
-    body = json.loads(
-        encode(_request(models, model=model, temperature=0.0, logprobs=True, top_logprobs=3, output_schema=schema))
-    )
+    held = {"output_schema": schema, "structure": Structure.NATIVE}
+    body = _encoded(_request(models, model=model, temperature=0.0, logprobs=True, top_logprobs=3, **held))
     assert body["max_completion_tokens"] == 7
     assert "max_tokens" not in body
     assert (body["temperature"], body["logprobs"], body["top_logprobs"]) == (0.0, True, 3)
     assert body["response_format"]["json_schema"] == {"name": "answer", "strict": True, "schema": {"type": "object"}}
+
+
+SCHEMA = {"type": "object", "properties": {"x": {"type": "string"}}}
+NATIVE = {
+    Dialect.OPENAI_CHAT: ("response_format", "json_schema", "schema"),
+    Dialect.MISTRAL: ("response_format", "json_schema", "schema"),
+    Dialect.OPENAI_RESPONSES: ("text", "format", "schema"),
+    Dialect.ANTHROPIC: ("output_config", "format", "schema"),
+    Dialect.GEMINI: ("generationConfig", "responseJsonSchema"),
+}
+BY_TOOL = {
+    Dialect.OPENAI_CHAT: ("tools", 0, "function", "parameters"),
+    Dialect.MISTRAL: ("tools", 0, "function", "parameters"),
+    Dialect.OPENAI_RESPONSES: ("tools", 0, "parameters"),
+    Dialect.ANTHROPIC: ("tools", 0, "input_schema"),
+    Dialect.GEMINI: ("tools", 0, "functionDeclarations", 0, "parametersJsonSchema"),
+}
+
+
+@pytest.mark.parametrize("dialect", ASKING)
+@pytest.mark.parametrize(("structure", "paths"), [(Structure.NATIVE, NATIVE), (Structure.TOOL, BY_TOOL)])
+def test_each_dialect_holds_a_model_to_the_schema(models, dialect, structure, paths):
+    """By its own way, or by a tool that the model must call, the schema goes out whole."""
+    found = _encoded(_request(models, output_schema=SCHEMA, structure=structure), dialect)
+    for step in paths[dialect]:
+        found = found[step]
+    assert found == SCHEMA
+
+
+@pytest.mark.parametrize("dialect", ASKING)
+def test_each_dialect_gets_every_turn_and_the_limit(models, dialect):
+    """What the system says, what the user says, and how long the answer may be, wherever the dialect wants them."""
+    text = json.dumps(_encoded(_request(models, max_tokens=4321), dialect))
+    assert all(said in text for said in ('"S"', 'U \\"q', "4321"))
+
+
+@pytest.mark.parametrize("dialect", [one for one in ASKING if one is not Dialect.GEMINI])
+def test_a_stream_is_asked_for_in_the_body(models, dialect):
+    """All but Gemini, which has a path of its own, are told in the body; only OpenAI's chat must be asked for usage."""
+    body = _encoded(_request(models, stream=True), dialect)
+    assert body["stream"] is True
+    assert ("stream_options" in body) is (dialect is Dialect.OPENAI_CHAT)
+    assert "stream" not in _encoded(_request(models), dialect)
+
+
+def test_paths_and_keys():
+    """Where each dialect is asked, and in which header its key goes."""
+    gemini = ASKING[Dialect.GEMINI]
+    assert gemini.path("g/1", stream=True) == "/models/g%2F1:streamGenerateContent?alt=sse"
+    assert gemini.path("g", stream=False) == "/models/g:generateContent"
+    assert ASKING[Dialect.ANTHROPIC].path("m", stream=True) == "/messages"
+    assert ASKING[Dialect.OPENAI_RESPONSES].path("m", stream=False) == "/responses"
+    assert gemini.authorization("k") == {"x-goog-api-key": "k"}
+    assert ASKING[Dialect.ANTHROPIC].authorization("k")["x-api-key"] == "k"
+    assert ASKING[Dialect.OPENAI_RESPONSES].authorization("k") == {"Authorization": "Bearer k"}
+
+
+def test_an_answer_by_tool_is_the_answer():
+    """What a model wrote into the tool that it had to call is its text."""
+    call = {"id": "1", "function": {"name": "answer", "arguments": '{"x":"y"}'}}
+    choice = {"finish_reason": "tool_calls", "message": {"content": None, "tool_calls": [call]}}
+    assert _read(BODY | {"choices": [choice]}).text == '{"x":"y"}'
 
 
 def test_a_reply_is_read_whole():
@@ -86,7 +152,7 @@ def test_a_reply_is_read_whole():
     assert isinstance(reply, Reply)
     assert (reply.text, reply.tokens, reply.logprobs) == ("Hi", ("H", "i"), (-0.5, 0))
     exchange = reply.exchange
-    assert exchange.usage == Usage(input_tokens=9, output_tokens=2, cached_tokens=4)
+    assert exchange.usage == Usage(input_tokens=9, output_tokens=2, cache_read_tokens=4)
     assert (exchange.model, exchange.finish_reason, exchange.provider_request_id) == ("gpt-x-2026", "stop", "req-1")
     assert exchange.limits == {"x-ratelimit-remaining-tokens": "5"}
     assert json.loads(exchange.response) == BODY
@@ -116,10 +182,10 @@ def test_usage_that_is_not_there_is_unknown(usage):
 @pytest.mark.parametrize(
     ("body", "status", "error_class", "said"),
     [
-        (b"<html>oops</html>", 200, "retryable_here", "is no chat completion"),
-        (b'{"choices":[', 200, "retryable_here", "is no chat completion"),
-        (b"[]", 200, "retryable_here", "is no chat completion"),
-        ({"choices": []}, 200, "retryable_here", "is no chat completion"),
+        (b"<html>oops</html>", 200, "retryable_here", "can't be read"),
+        (b'{"choices":[', 200, "retryable_here", "can't be read"),
+        (b"[]", 200, "retryable_here", "can't be read"),
+        ({"choices": []}, 200, "retryable_here", "can't be read"),
         ({"choices": [{"message": {"content": None}, "finish_reason": "stop"}]}, 200, "retryable_elsewhere", "no text"),
         ({"error": {"message": "late"}}, 200, "retryable_here", "HTTP 200 : late"),
         (b"<html>bad gateway</html>", 502, "retryable_here", "bad gateway"),
@@ -150,10 +216,10 @@ def test_recorded_responses_of_openai_are_read():
     read_as = {}
     for response in recorded:
         raw = RawResponse(response["status"], response["headers"], response["body"].encode())
-        answered = read("{}", raw, NOW)
-        read_as[response["name"]] = answered.error_class if isinstance(answered, Failure) else "reply"
-        assert answered.exchange.provider_request_id.startswith("req_")
+        found = answered(Dialect.OPENAI_CHAT, "{}", raw, stream=False)
+        read_as[response["name"]] = found.error_class if isinstance(found, Failure) else "reply"
+        assert found.exchange.provider_request_id.startswith("req_")
         if response["status"] == 200:
-            assert answered.exchange.usage.input_tokens > 0
-            assert answered.exchange.model.startswith("gpt-")
+            assert found.exchange.usage.input_tokens > 0
+            assert found.exchange.model.startswith("gpt-")
     assert read_as == EXPECTED

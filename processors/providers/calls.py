@@ -1,0 +1,130 @@
+"""One call while it lasts: how long it waited, what has come of the answer, how long it may be silent."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from types import TracebackType
+from typing import Final, Self
+
+from processors.models import Dialect
+from processors.providers.errors import Break
+from processors.providers.event_streams import AWS, SERVER_SENT, EventReader, StreamError, reader_of
+from processors.providers.exchanges import Timing, broken
+from processors.providers.parsing import READERS, Reader, bodies
+from processors.providers.port import CompletionRequest, Failure
+
+MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
+
+
+class Call:
+    """What is known of a call so far; `clock` counts seconds."""
+
+    __slots__ = (
+        "_began",
+        "_clock",
+        "_events",
+        "_pieces",
+        "_reader",
+        "_size",
+        "asked",
+        "first_token_ms",
+        "queue_ms",
+        "request",
+    )
+
+    def __init__(self, request: CompletionRequest, asked: str, clock: Callable[[], float]) -> None:
+        self.request = request
+        self.asked = asked
+        self.queue_ms = 0.0
+        self.first_token_ms: float | None = None
+        self._clock = clock
+        self._began = clock()
+        self._pieces: list[bytes] = []
+        self._size = 0
+        self._events: EventReader | None = None
+        self._reader: Reader | None = None
+
+    def queued(self) -> None:
+        """It has waited for its slot until now."""
+        self.queue_ms = (self._clock() - self._began) * 1000
+
+    def sent(self) -> None:
+        """It is sent now."""
+        self._began = self._clock()
+
+    def answers(self, dialect: Dialect, headers: Mapping[str, str]) -> None:
+        """An answer begins."""
+        kind = headers.get("content-type", "")
+        if kind.startswith((SERVER_SENT, AWS)):
+            self._events, self._reader = reader_of(kind), READERS[dialect]
+
+    def takes(self, piece: bytes) -> bool:
+        """Take up a piece of the answer; False if it is too much."""
+        self._pieces.append(piece)
+        self._size += len(piece)
+        if self._events is not None and self.first_token_ms is None:
+            self._look_for_text(self._events, piece)
+        return self._size <= MAX_RESPONSE_BYTES
+
+    def _look_for_text(self, events: EventReader, piece: bytes) -> None:
+        """Note when the first text came; from then on nothing is read before the answer is whole."""
+        assert self._reader is not None
+        try:
+            found = bodies(list(events.feed(piece)))
+        except StreamError:
+            return
+        if not isinstance(found, str) and any(self._reader.delta(one) for one in found):
+            self.first_token_ms = (self._clock() - self._began) * 1000
+
+    @property
+    def received(self) -> bytes:
+        """The answer so far."""
+        return b"".join(self._pieces)
+
+    @property
+    def timing(self) -> Timing:
+        """How long what took."""
+        return Timing(self.queue_ms, self.first_token_ms)
+
+    def too_large(self) -> Failure:
+        """The failure of an answer beyond all bounds; what had come of it is dropped."""
+        self._pieces.clear()
+        return self.broken(Break.TOO_LARGE, f"the response exceeds {MAX_RESPONSE_BYTES} bytes")
+
+    def broken(self, kind: Break, said: str) -> Failure:
+        """The failure that the call ends with, and what had come of its answer."""
+        partial = self.received.decode("utf-8", "replace") if self._pieces else None
+        return broken(self.asked, kind, said, self.timing, partial)
+
+
+class Patience:
+    """How long a stream may take to begin, and be silent then; `over` says which was too long."""
+
+    def __init__(self, request: CompletionRequest) -> None:
+        self._first_s = request.first_token_timeout_s if request.stream else None
+        self._between_s = request.between_tokens_timeout_s if request.stream else None
+        self._limit = asyncio.timeout(self._first_s)
+        self._begun = False
+
+    @property
+    def over(self) -> tuple[Break, str] | None:
+        """What took too long, if anything did."""
+        if not self._limit.expired():
+            return None
+        if not self._begun:
+            return Break.NO_BEGINNING, f"no answer began within {self._first_s:.3g} s"
+        return Break.STALLED, f"the answer stopped for {self._between_s:.3g} s"
+
+    def goes_on(self) -> None:
+        """Something came."""
+        self._begun = True
+        wait = None if self._between_s is None else asyncio.get_running_loop().time() + self._between_s
+        self._limit.reschedule(wait)
+
+    async def __aenter__(self) -> Self:
+        await self._limit.__aenter__()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._limit.__aexit__(kind, error, trace)
