@@ -1,8 +1,8 @@
 """Inference: write the prompt, call the provider, try again in place where that helps, and record every attempt."""
 
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
@@ -12,15 +12,23 @@ from processors.freshness import refused, stale
 from processors.models import Capability, Model, ProviderSettings
 from processors.outcome import Escalate, Facts, Outcome, Pass, Reject, Retry
 from processors.policy.failure import settle
-from processors.policy.ladder import open_above, shut, stopped
-from processors.policy.recovery import Again, Place, recover
+from processors.policy.ladder import open_above, shut_model, stopped
+from processors.policy.recovery import LATER_S, Again, Elsewhere, Place, recover
 from processors.pricing import Cost, cost, worst_cost
 from processors.prompts import Rendered, RenderError
-from processors.providers.port import Answered, CompletionRequest, Exchange, Failure, Provider, Reply, Structure
-from processors.settings import Rung
+from processors.providers.port import (
+    Answered,
+    CompletionRequest,
+    Exchange,
+    Failure,
+    Provider,
+    Reply,
+    Structure,
+)
+from processors.settings import OnRateLimit, Rung
 from processors.workflow import Workflow
 from schemas.envelope import Envelope, Head
-from schemas.stages import Answer, Attempt, Completion, Routed, Status, Usage
+from schemas.stages import Answer, Attempt, Completion, Routed, Status, Transition, Usage
 
 BYTES_PER_TOKEN = 4
 """Of English and of JSON it is 3.3 to 5.6 (o200k); a request's own JSON makes it more."""
@@ -59,8 +67,6 @@ class Inference:
 class _Round:
     """One trip of one job through inference: its attempts, one after the other."""
 
-    __slots__ = ("attempts", "head", "on", "prompt", "routed", "rung", "workflow")
-
     def __init__(
         self, on: Inference, envelope: Envelope[Routed], workflow: Workflow, rung: Rung, prompt: Rendered
     ) -> None:
@@ -71,30 +77,55 @@ class _Round:
         self.rung = rung
         self.prompt = prompt
         self.attempts: list[Attempt] = []
+        self.news: list[Transition] = []
+        self.targets = list(self._open_targets())
+        self.target = self.targets.pop(0) if self.targets else rung.model
+        self.turns = 0
+        self.waits: list[float] = []
 
     async def run(self) -> Outcome[Answer]:
         """Attempts until one answers, or until something else is better than another attempt."""
         while True:
             if (ended := self._stopped()) is not None:
                 return ended
-            model = self.on.catalog.models.models[self.rung.model]
-            request = self._request(model)
-            started, begun = self.on.clock(), self.on.timer()
-            answered = await self.on.providers[model.provider].complete(request)
-            took_ms = (self.on.timer() - begun) * 1000
-            attempt = self._record(answered, request, started, took_ms)
-            self.attempts.append(attempt)
+            provider = self.on.providers[self.on.catalog.models.models[self.target].provider]
+            answered = await self._attempt(provider)
             if isinstance(answered, Reply):
-                return self._answer(answered, attempt)
-            recovery = recover(answered, self._place(), self.on.rng(), self._facts())
-            if not isinstance(recovery, Again):
-                return settle(recovery, self.workflow)
-            await self.on.sleep(recovery.after_s)
+                return self._answer(answered, self.attempts[-1])
+            recovery = recover(answered, self._place(), self.on.rng(), self._facts(), provider.may_repeat)
+            if isinstance(recovery, Elsewhere):
+                self.waits.append(LATER_S if answered.retry_after_s is None else answered.retry_after_s)
+                self.target, self.turns = self.targets.pop(0), 0
+                continue
+            if isinstance(recovery, Again):
+                await self.on.sleep(recovery.after_s)
+                continue
+            if isinstance(recovery, Retry) and self.waits:  # of several targets the first that is back will do
+                recovery = replace(recovery, after_s=min(recovery.after_s, *self.waits))
+            return settle(recovery, self.workflow)
+
+    async def _attempt(self, provider: Provider) -> Answered:
+        """Ask the target once; what was really asked is an attempt."""
+        request = self._request(self.on.catalog.models.models[self.target])
+        started, begun = self.on.clock(), self.on.timer()
+        answered = await provider.complete(request)
+        took_ms = (self.on.timer() - begun) * 1000
+        self.turns += 1
+        self.news += provider.news()
+        if isinstance(answered, Reply) or answered.attempted:
+            self.attempts.append(self._record(answered, request, started, took_ms))
+        return answered
+
+    def _open_targets(self) -> Iterator[str]:
+        """The rung's model and its fallbacks, as far as none is killed."""
+        for name in (self.rung.model, *self.rung.fallbacks):
+            if shut_model(name, self.on.catalog.models, self.on.control()) is None:
+                yield name
 
     def _stopped(self) -> Retry | Reject | None:
         """Why no attempt may start now: a switch was thrown, the deadline has passed, the context is stale."""
         control = self.on.control()
-        if why := shut(self.rung, self.on.catalog.models, control) or stopped(self.head, control):
+        if why := shut_model(self.target, self.on.catalog.models, control) or stopped(self.head, control):
             return Retry(why, facts=self._facts())
         now = self.on.clock()
         if now >= self.head.deadline:
@@ -134,19 +165,21 @@ class _Round:
     def _place(self) -> Place:
         models = self.on.catalog.models
         above = open_above(self.workflow, models, self.on.control(), self.head.rung)
-        here = models.models[self.rung.model].provider
+        here = models.models[self.target].provider
         return Place(
-            attempts=len(self.attempts),
+            attempts=self.turns,
             round=self.head.round,
             left_s=self._left_s(),
             higher=bool(above),
             elsewhere=any(higher.model != self.rung.model for higher in above),
             other_provider=any(models.models[higher.model].provider != here for higher in above),
             capped=self.routed.job.max_cost_usd is not None,
+            fallback=bool(self.targets),
+            parks=self.rung.on_rate_limit is OnRateLimit.PARK,
         )
 
     def _facts(self) -> Facts:
-        return Facts(attempts=tuple(self.attempts))
+        return Facts(attempts=tuple(self.attempts), news=tuple(self.news))
 
     def _answer(self, reply: Reply, attempt: Attempt) -> Pass[Answer]:
         completion = Completion.made(
@@ -176,7 +209,7 @@ class _Round:
         return Attempt.made(
             attempt_id=request.attempt_id,
             n=int(request.attempt_id.rpartition("/")[2]),
-            provider=self.routed.decision.provider,
+            provider=model.provider,
             model_asked=model.id,
             model_answered=exchange.model,
             prompt_sha256=self.prompt.sha256,

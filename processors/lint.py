@@ -92,6 +92,11 @@ def _ladder_problems(workflow: Workflow, models: Models, text: str) -> Iterator[
             line = line_of(text, ("ladder", i, "params"))
             yield Problem(SETTINGS, line, f"ladder.{i}.params.max_tokens", found, "lower it")
         yield from _window_problems(workflow, i, rung, models, text)
+        for name in rung.fallbacks:
+            if name not in models.models:
+                found, mend = f"{name!r} is not in models.toml", nearest(name, models.models)
+                line = line_of(text, ("ladder", i, "fallbacks"))
+                yield Problem(SETTINGS, line, f"ladder.{i}.fallbacks", found, mend)
 
 
 def _window_problems(workflow: Workflow, i: int, rung: Rung, models: Models, text: str) -> Iterator[Problem]:

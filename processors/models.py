@@ -46,18 +46,26 @@ CalledDialect = Literal[
 class ProviderSettings(Settings):
     """Where a provider listens and how it is to be treated. Time-outs are seconds; the key stays in the environment.
 
-    With `stream` an answer is read as it is written, so that one that does not begin or stops halfway is noticed.
+    With `stream` an answer is read as it is written, so that one that does not begin or stops halfway is noticed. A
+    call that takes longer than `slow_s` counts against its model's breaker.
     """
 
     base_url: str
     dialect: CalledDialect = Dialect.OPENAI_CHAT
     stream: bool = True
-    api_key_env: str | None = None
+    api_key_env: str | tuple[str, ...] | None = None
     max_in_flight: Annotated[int, Field(ge=1, le=10_000)] = 64
     connect_timeout_s: Annotated[float, Field(gt=0, le=600)] = 5.0
     first_token_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 30.0
     between_tokens_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 15.0
     total_timeout_s: Annotated[float, Field(gt=0, le=3600)] = 60.0
+    slow_s: Annotated[float, Field(gt=0, le=3600)] | None = None
+
+    @property
+    def key_variables(self) -> tuple[str, ...]:
+        """The variables of the environment that hold its keys; several are used in turn."""
+        named = self.api_key_env
+        return (named,) if isinstance(named, str) else named or ()
 
 
 class Prices(Settings):

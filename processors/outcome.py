@@ -7,7 +7,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from schemas.base import JsonText, Record
 from schemas.envelope import Envelope
-from schemas.stages import Attempt, Decision, Finding, GateDecision, Status
+from schemas.stages import Attempt, Decision, Finding, GateDecision, Status, Transition
 
 In = TypeVar("In", bound=Record)
 Out = TypeVar("Out", bound=Record)
@@ -30,7 +30,7 @@ NOTHING = JsonText("{}")
 class Facts:
     """What a stage learned about a job: it becomes trace events and moves the job's totals.
 
-    `decided_on` is what the decision rests on, as JSON.
+    `decided_on` is what the decision rests on, as JSON. `news` are changes of the targets that were called.
     """
 
     decision: Decision | None = None
@@ -38,6 +38,7 @@ class Facts:
     attempts: tuple[Attempt, ...] = ()
     findings: tuple[Finding, ...] = ()
     gate: GateDecision | None = None
+    news: tuple[Transition, ...] = ()
 
 
 NO_FACTS = Facts()

@@ -27,8 +27,19 @@ class Params(Settings):
     top_logprobs: Annotated[int, Field(ge=0, le=20)] | None = None
 
 
+class OnRateLimit(StrEnum):
+    """What a rate limit causes where there are fallbacks: the next one is asked, or the job waits for its turn."""
+
+    FALL_OVER = "fall_over"
+    PARK = "park"
+
+
 class Rung(Settings):
-    """A step of the ladder: a variant is a prompt, a model and parameters. Absent time-outs are the provider's."""
+    """A step of the ladder: a variant is a prompt, a model and parameters. Absent time-outs are the provider's.
+
+    `fallbacks` are the same model elsewhere, tried in order while its own provider can't be called: they serve with its
+    prompt and its calibration.
+    """
 
     variant: Name
     tier: Tier
@@ -37,6 +48,8 @@ class Rung(Settings):
     params: Params = Params()
     connect_timeout_s: Seconds | None = None
     total_timeout_s: Seconds | None = None
+    fallbacks: Annotated[tuple[str, ...], Field(max_length=2)] = ()
+    on_rate_limit: OnRateLimit = OnRateLimit.FALL_OVER
 
     @property
     def prompt_name(self) -> str:

@@ -107,6 +107,16 @@ class Answer(Record):
     completion: Completion
 
 
+class Transition(Record):
+    """A target of calls, a model's breaker or a key, went from one state to another: noticed on a job's call."""
+
+    provider: str
+    target: str
+    before: str
+    after: str
+    why: str
+
+
 class Finding(Record):
     """What one check says about an answer, with its evidence."""
 

@@ -134,6 +134,18 @@ class GradeEvent(TraceEvent):
     output_sha256: str
 
 
+class TargetEvent(TraceEvent):
+    """A model's breaker or a key went from one state to another; the job is the one whose call it was noticed on."""
+
+    TABLE: ClassVar[str] = "targets"
+
+    gen_ai_provider_name: str
+    target: str
+    before: str
+    after: str
+    reason: str
+
+
 class ChunkEvent(TraceEvent):
     """A piece of the context that a job brought: where it came from, and how old it was.
 
@@ -260,6 +272,7 @@ TABLES: tuple[type[Event], ...] = (
     CheckEvent,
     GradeEvent,
     ChunkEvent,
+    TargetEvent,
     JobEvent,
     PayloadEvent,
     ControlEvent,

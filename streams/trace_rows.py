@@ -19,6 +19,7 @@ from schemas.trace import (
     GradeEvent,
     PayloadEvent,
     StageEvent,
+    TargetEvent,
 )
 from streams.records import Address
 from streams.stage import Moment
@@ -150,6 +151,18 @@ def _of_facts(
     for attempt in facts.attempts:
         assert decision is not None, f"{attempt.attempt_id}: an attempt without a decision"
         yield from _attempt_rows(shared, attempt, decision)
+    for n, news in enumerate(facts.news):
+        yield TargetEvent.of(
+            {
+                **shared,
+                "event_id": f"{place}target-{n}",
+                "gen_ai_provider_name": news.provider,
+                "target": news.target,
+                "before": news.before,
+                "after": news.after,
+                "reason": news.why,
+            }
+        )
     for finding in facts.findings:
         yield CheckEvent.of(
             {

@@ -9,12 +9,19 @@ from schemas.envelope import Head
 
 
 def shut(rung: Rung, models: Models, control: ControlState) -> str | None:
-    """Why this rung can't be used now; nothing if it can."""
-    model = models.models.get(rung.model)
+    """Why this rung can't be used now; nothing if it can: with its own model or with a fallback."""
+    why = shut_model(rung.model, models, control)
+    others = (shut_model(name, models, control) for name in rung.fallbacks)
+    return None if why is None or any(one is None for one in others) else why
+
+
+def shut_model(name: str, models: Models, control: ControlState) -> str | None:
+    """Why this model can't be called now; nothing if it can."""
+    model = models.models.get(name)
     if model is None:
-        return f"model {rung.model} is not in models.toml"
-    if control.killed(SwitchKind.MODEL, rung.model):
-        return f"model {rung.model} is killed"
+        return f"model {name} is not in models.toml"
+    if control.killed(SwitchKind.MODEL, name):
+        return f"model {name} is killed"
     if control.killed(SwitchKind.PROVIDER, model.provider):
         return f"provider {model.provider} is killed"
     return None

@@ -1,5 +1,6 @@
 """After a failed attempt: wait and try again here, come back later, climb, hand to a person, or end. Pure."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -19,6 +20,7 @@ ROUNDS_BEFORE_CLIMB = 2
 
 _IN_PLACE = frozenset({ErrorClass.RETRYABLE_HERE, ErrorClass.WAIT_UNTIL})
 _LATER = _IN_PLACE | {ErrorClass.RETRYABLE_ELSEWHERE}
+_OVER = _LATER | {ErrorClass.CREDENTIAL_DEAD}
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,18 @@ class Again:
 
 
 @dataclass(frozen=True, slots=True)
+class Elsewhere:
+    """Ask the rung's next fallback, at once."""
+
+
+@dataclass(frozen=True, slots=True)
 class Place:
     """Where the job stands when an attempt fails.
 
-    `attempts` counts those made in this round, `left_s` is what is left of the deadline in seconds. Of the rungs above
-    that stand open, `higher` says that there is one, `elsewhere` that one has another model, `other_provider` that one
-    has another provider. `capped` says that the job names a limit of cost.
+    `attempts` counts those made of this target in this round, `left_s` is what is left of the deadline in seconds. Of
+    the rungs above that stand open, `higher` says that there is one, `elsewhere` that one has another model,
+    `other_provider` that one has another provider. `capped` says that the job names a limit of cost, `fallback` that
+    the rung has another target which stands open, and `parks` that a rate limit is no reason to ask it.
     """
 
     attempts: int
@@ -44,18 +52,36 @@ class Place:
     elsewhere: bool
     other_provider: bool
     capped: bool
+    fallback: bool = False
+    parks: bool = False
 
 
-Recovery: TypeAlias = Again | Retry | Climb | Escalate | Reject
+Recovery: TypeAlias = Again | Elsewhere | Retry | Climb | Escalate | Reject
 
 
-def recover(failure: Failure, place: Place, chance: float, facts: Facts) -> Recovery:
-    """What follows a failure; `chance` is a random number from 0 up to 1, for the jitter."""
+def recover(
+    failure: Failure, place: Place, chance: float, facts: Facts, may_repeat: Callable[[], bool] = lambda: True
+) -> Recovery:
+    """What follows a failure.
+
+    Args:
+        failure: why there is no answer.
+        place: where the job stands.
+        chance: a random number from 0 up to 1, for the jitter.
+        facts: what is known so far.
+        may_repeat: takes leave to repeat from the provider's budget; asked only if it is to be repeated.
+    """
     said = f"{failure.error_class}: {failure.error}"
+    # A target that is limited is not waited for where another can be asked: over first, wait second.
+    limited = failure.error_class is ErrorClass.WAIT_UNTIL
+    if limited and place.fallback and not place.parks:
+        return Elsewhere()
     if failure.error_class in _IN_PLACE:
         wait = in_place_wait(failure, place, chance)
-        if wait is not None:
+        if wait is not None and may_repeat():
             return Again(wait)
+    if place.fallback and failure.error_class in _OVER and not (limited and place.parks):
+        return Elsewhere()
     if failure.error_class in _LATER:
         return _later(failure, place, said, facts)
     # A dead key is dead for every model of its provider.

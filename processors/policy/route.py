@@ -162,11 +162,16 @@ def _decision(rung: Rung, models: Models, reasons: list[str], skipped: list[str]
 
 
 def worst_case(request: RouteRequest, rung: Rung, models: Models, workflow: Workflow) -> Decimal | None:
-    """The most that one call at this rung can cost for this job; null when a price is unknown."""
-    model = models.models[rung.model]
+    """The most that one call at this rung can cost for this job, at its fallbacks too; null when a price is unknown."""
     size = request.size + workflow.prompt(rung).size + len(workflow.prompt(rung).output_schema)
-    tokens = -(-size // _BYTES_PER_TOKEN), rung.params.max_tokens or model.max_output_tokens
-    return worst_cost(models.providers[model.provider], model, *tokens, request.created_at)
+    worst = []
+    for name in (rung.model, *(one for one in rung.fallbacks if one in models.models)):
+        model = models.models[name]
+        written = rung.params.max_tokens or model.max_output_tokens
+        provider = models.providers[model.provider]
+        worst.append(worst_cost(provider, model, -(-size // _BYTES_PER_TOKEN), written, request.created_at))
+    known = [amount for amount in worst if amount is not None]
+    return max(known) if len(known) == len(worst) else None
 
 
 def money_left(request: RouteRequest, workflow: Workflow, models: Models) -> Decimal | str | None:

@@ -18,23 +18,9 @@ MAX_RESPONSE_BYTES: Final = 8 * 1024 * 1024
 class Call:
     """What is known of a call so far; `clock` counts seconds."""
 
-    __slots__ = (
-        "_began",
-        "_clock",
-        "_events",
-        "_pieces",
-        "_reader",
-        "_size",
-        "asked",
-        "first_token_ms",
-        "queue_ms",
-        "request",
-    )
-
     def __init__(self, request: CompletionRequest, asked: str, clock: Callable[[], float]) -> None:
         self.request = request
         self.asked = asked
-        self.queue_ms = 0.0
         self.first_token_ms: float | None = None
         self._clock = clock
         self._began = clock()
@@ -42,10 +28,6 @@ class Call:
         self._size = 0
         self._events: EventReader | None = None
         self._reader: Reader | None = None
-
-    def queued(self) -> None:
-        """It has waited for its slot until now."""
-        self.queue_ms = (self._clock() - self._began) * 1000
 
     def sent(self) -> None:
         """It is sent now."""
@@ -83,7 +65,7 @@ class Call:
     @property
     def timing(self) -> Timing:
         """How long what took."""
-        return Timing(self.queue_ms, self.first_token_ms)
+        return Timing(self.request.queue_ms, self.first_token_ms)
 
     def too_large(self) -> Failure:
         """The failure of an answer beyond all bounds; what had come of it is dropped."""

@@ -73,4 +73,4 @@ def broken(request: str, kind: Break, said: str, timing: Timing = NO_TIMING, par
     """The failure of a call that ended without a response that can be read; `partial` is what had come of one."""
     error_class, ran = BY_BREAK[kind]
     exchange = Exchange(request, partial, queue_ms=timing.queue_ms, first_token_ms=timing.first_token_ms)
-    return Failure(exchange, error_class, said[:_MAX_ERROR], may_have_run=ran)
+    return Failure(exchange, error_class, said[:_MAX_ERROR], may_have_run=ran, attempted=kind is not Break.NO_SLOT)

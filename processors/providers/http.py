@@ -6,8 +6,8 @@ and it was a third of the CPU of a call.
 
 import asyncio
 import os
+import time
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import UTC, datetime
 from urllib.parse import quote
 
 import aiohttp
@@ -18,9 +18,12 @@ from processors.models import Models, ProviderSettings
 from processors.problems import CredentialError
 from processors.providers.asking import ASKING
 from processors.providers.calls import Call, Patience
-from processors.providers.errors import Break
+from processors.providers.errors import Break, ErrorClass
 from processors.providers.exchanges import RawResponse, answered
-from processors.providers.port import Answered, CompletionRequest, Failure, Provider
+from processors.providers.guarded import GuardedProvider, transition
+from processors.providers.keys import Key, Keys
+from processors.providers.port import Answered, CompletionRequest, Exchange, Failure, Provider, Reply
+from schemas.stages import Transition
 
 BeforeCall = Callable[[], Awaitable[None]]
 
@@ -44,14 +47,17 @@ class HttpProvider:
     def __init__(
         self,
         settings: ProviderSettings,
-        api_key: str | None = None,
-        clock: Callable[[], datetime] | None = None,
+        api_keys: tuple[str, ...] = (),
         before_call: BeforeCall | None = None,
+        name: str = "",
+        timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`before_call` is awaited before each call, when it has its slot; it may raise to prevent it."""
+        """`before_call` is awaited before each call; it may raise to prevent it."""
+        self._name = name
         self._settings = settings
         self._before_call = before_call
-        self._clock = clock or (lambda: datetime.now(UTC))
+        self._timer = timer
+        self._news: list[Transition] = []
         self._asking = ASKING[settings.dialect]
         self._urls: dict[tuple[str, bool], httpx.URL] = {}
         headers = {
@@ -62,11 +68,9 @@ class HttpProvider:
             "Accept-Encoding": "identity",
             "User-Agent": "penstock",
         }
-        if api_key:
-            headers |= self._asking.authorization(api_key)
+        self._keys = Keys(api_keys)
         # With its encoding given, httpx need not guess it from the bytes of every header of every call.
         self._headers = httpx.Headers(headers, encoding=_HEADERS)
-        self._slots = asyncio.Semaphore(settings.max_in_flight)
         self._transport = AiohttpTransport(client=self._session)
 
     def __repr__(self) -> str:
@@ -79,37 +83,52 @@ class HttpProvider:
 
     async def complete(self, request: CompletionRequest) -> Answered:
         """One call, once."""
+        key = self._keys.pick(self._timer())
+        if key is None:
+            return self._no_key()
         body = self._asking.encode(request)
         call = Call(request, body.decode(), asyncio.get_running_loop().time)
-        left = await self._slot(call)
-        if left is None:
-            said = f"all {self._settings.max_in_flight} slots of the provider were taken until the job's deadline"
-            return call.broken(Break.NO_SLOT, said)
-        try:
-            if self._before_call is not None:
-                await self._before_call()
-            return await self._call(call, body, min(request.total_timeout_s, left))
-        finally:
-            self._slots.release()
+        if self._before_call is not None:
+            await self._before_call()
+        found = await self._call(call, body, key, min(request.total_timeout_s, request.left_s))
+        self._learn(found, key)
+        return found
 
-    async def _slot(self, call: Call) -> float | None:
-        """Take a slot; what is left of the time then, nothing if none became free in time."""
-        left_s = call.request.left_s
-        if not self._slots.locked():
-            await self._slots.acquire()
-            return left_s
-        try:
-            async with asyncio.timeout(left_s):
-                await self._slots.acquire()
-        except TimeoutError:
-            return None
-        call.queued()
-        return left_s - call.queue_ms / 1000
+    def _no_key(self) -> Failure:
+        """The failure of a call that no key may be used for: they rest, or all were refused."""
+        wait_s = self._keys.wait_s(self._timer())
+        dead = self._keys.dead
+        why = ErrorClass.CREDENTIAL_DEAD if dead else ErrorClass.WAIT_UNTIL
+        said = f"all keys of {self._name} rest for {wait_s:.1f} s: {'they were refused' if dead else 'rate limits'}"
+        return Failure(Exchange(""), why, said, wait_s, may_have_run=False, attempted=False)
 
-    async def _call(self, call: Call, body: bytes, limit: float) -> Answered:
+    def _learn(self, found: Answered, key: Key) -> None:
+        """What a call's end says about its key."""
+        if isinstance(found, Reply):
+            key.answered()
+        elif found.error_class is ErrorClass.WAIT_UNTIL:
+            rests_s = key.limited(found.retry_after_s, self._timer())
+            self._note(key, "resting", f"{found.error}; it rests for {rests_s:g} s")
+        elif found.error_class is ErrorClass.CREDENTIAL_DEAD:
+            rests_s = key.refused(self._timer())
+            self._note(key, "refused", f"{found.error}; it is tried again in {rests_s:g} s")
+
+    def _note(self, key: Key, state: str, why: str) -> None:
+        self._news.append(transition(self._name, f"key {key.number}", "used", state, why))
+
+    def may_repeat(self) -> bool:
+        """It may: who guards it counts."""
+        return True
+
+    def news(self) -> tuple[Transition, ...]:
+        """What has changed in its keys since this was asked last."""
+        told, self._news = tuple(self._news), []
+        return told
+
+    async def _call(self, call: Call, body: bytes, key: Key, limit: float) -> Answered:
         try:
             async with asyncio.timeout(limit):
-                raw = await self._exchange(call, body)
+                raw = await self._exchange(call, body, key)
         except TimeoutError:
             return call.broken(Break.TOTAL_TIMEOUT, f"no answer within {limit:.3g} s")
         except _EXPECTED as error:
@@ -118,12 +137,14 @@ class HttpProvider:
             return raw
         return answered(self._settings.dialect, call.asked, raw, stream=call.request.stream, timing=call.timing)
 
-    async def _exchange(self, call: Call, body: bytes) -> RawResponse | Failure:
+    async def _exchange(self, call: Call, body: bytes, key: Key) -> RawResponse | Failure:
         """The response, or why there is none."""
         request = call.request
         headers = self._headers.copy()
         headers[ATTEMPT_HEADER] = header_text(request.attempt_id)
         headers["Content-Length"] = str(len(body))
+        if key.text:
+            headers.update(self._asking.authorization(key.text))
         limits = {"timeout": {"connect": request.connect_timeout_s}}
         # A stream and not `content`, for which httpx would look the headers up and put together what is here already.
         stream = httpx.ByteStream(body)
@@ -185,17 +206,18 @@ def connect(
         CredentialError: a key that models.toml names is not in the environment.
     """
     environ = os.environ if environ is None else environ
-    missing = {
-        name: settings.api_key_env
-        for name, settings in models.providers.items()
-        if settings.api_key_env and not environ.get(settings.api_key_env)
-    }
+    wanted = {name: settings.key_variables for name, settings in models.providers.items()}
+    missing = [(name, one) for name, variables in wanted.items() for one in variables if not environ.get(one)]
     if missing:
-        wanted = "; ".join(f"provider {name} wants {variable}" for name, variable in missing.items())
-        raise CredentialError(f"{wanted}, and the environment does not have it: set it before starting")
+        said = "; ".join(f"provider {name} wants {variable}" for name, variable in missing)
+        raise CredentialError(f"{said}, and the environment does not have it: set it before starting")
     return {
-        name: HttpProvider(
-            settings, environ.get(settings.api_key_env) if settings.api_key_env else None, before_call=before_call
+        name: GuardedProvider(
+            name,
+            HttpProvider(settings, tuple(environ[one] for one in wanted[name]), before_call=before_call, name=name),
+            time.monotonic,
+            settings.max_in_flight,
+            settings.slow_s,
         )
         for name, settings in models.providers.items()
     }

@@ -7,7 +7,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from processors.models import Model
 from processors.providers.answers import NO_USAGE
 from processors.providers.errors import ErrorClass
-from schemas.stages import Usage
+from schemas.stages import Transition, Usage
 
 ANSWER_TOOL: Final = "answer"
 """The name of the schema, or of the tool that the model is made to call where its provider enforces no schema."""
@@ -35,9 +35,9 @@ class CompletionRequest:
     """One attempt: what is asked of which model, and how long it may take.
 
     `total_timeout_s` counts from the moment when a slot is free; `left_s` is what is left of the job's deadline and
-    bounds both the wait for a slot and the call. `output_schema` is the answer's JSON Schema, encoded, if the model
-    shall be held to it; `structure` says how. A stream must begin within `first_token_timeout_s`, and go on within
-    `between_tokens_timeout_s` each time.
+    bounds both the wait for a slot, which took `queue_ms`, and the call. `output_schema` is the answer's JSON Schema,
+    encoded, if the model shall be held to it; `structure` says how. A stream must begin within
+    `first_token_timeout_s`, and go on within `between_tokens_timeout_s` each time.
     """
 
     attempt_id: str
@@ -55,6 +55,7 @@ class CompletionRequest:
     stream: bool = False
     first_token_timeout_s: float | None = None
     between_tokens_timeout_s: float | None = None
+    queue_ms: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +92,8 @@ class Failure:
     """Why there is no answer that can be used.
 
     `retry_after_s` is the wait that the provider asked for, at most 60 s. `may_have_run` says whether the model may
-    have worked, and so cost something, although nothing came of it.
+    have worked, and so cost something, although nothing came of it. Where nothing was `attempted`, because a breaker is
+    open, no key may be used or no slot became free, there is no attempt to record.
     """
 
     exchange: Exchange
@@ -99,6 +101,7 @@ class Failure:
     error: str
     retry_after_s: float | None = None
     may_have_run: bool = True
+    attempted: bool = True
 
 
 Answered: TypeAlias = Reply | Failure
@@ -109,6 +112,14 @@ class Provider(Protocol):
 
     async def complete(self, request: CompletionRequest) -> Answered:
         """Make one call, once: no retries inside."""
+        ...
+
+    def may_repeat(self) -> bool:
+        """Take leave to call once more for a job whose call failed; False if there were too many of these lately."""
+        ...
+
+    def news(self) -> tuple[Transition, ...]:
+        """What has changed in its targets since this was asked last."""
         ...
 
     async def aclose(self) -> None:

@@ -13,6 +13,7 @@ from processors.providers.asking import ASKING
 from processors.providers.errors import Break
 from processors.providers.exchanges import RawResponse, answered, broken
 from processors.providers.port import Answered, CompletionRequest
+from schemas.stages import Transition
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +53,14 @@ class ScriptedProvider:
             return broken(asked, canned.breaks, canned.breaks.replace("_", " "))
         raw = RawResponse(canned.status, canned.headers, canned.body)
         return answered(self.dialect, asked, raw, stream=request.stream)
+
+    def may_repeat(self) -> bool:
+        """It always may."""
+        return True
+
+    def news(self) -> tuple[Transition, ...]:
+        """Nothing changes here."""
+        return ()
 
     async def aclose(self) -> None:
         """Nothing is held."""

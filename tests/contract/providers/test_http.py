@@ -2,6 +2,7 @@ import asyncio
 import gc
 import json
 import socket
+import time
 
 import pytest
 from aiohttp import web
@@ -10,6 +11,7 @@ from processors.models import ProviderSettings, read_models
 from processors.problems import CredentialError
 from processors.providers import calls
 from processors.providers.errors import ErrorClass
+from processors.providers.guarded import GuardedProvider
 from processors.providers.http import HttpProvider, connect
 from processors.providers.port import Failure, Reply
 from processors.providers.scripted import Canned, answer
@@ -28,7 +30,7 @@ tier = "A"
 async def test_the_attempts_id_and_the_key_travel_as_headers(server, ask):
     """The server can compare what it was asked with what was recorded; an id beyond ASCII is percent-encoded."""
     server.canned = answer("Hi")
-    provider = HttpProvider(ProviderSettings(base_url=server.base_url), api_key="secret")
+    provider = HttpProvider(ProviderSettings(base_url=server.base_url), api_keys=("secret",))
     await provider.complete(ask())
     await provider.complete(ask(attempt_id="café/job/0/0/1"))
     await provider.aclose()
@@ -41,7 +43,7 @@ async def test_the_attempts_id_and_the_key_travel_as_headers(server, ask):
 
 def test_a_key_does_not_show():
     """Neither a log line nor a traceback gives it away."""
-    provider = HttpProvider(ProviderSettings(base_url="http://127.0.0.1:1/v1"), api_key="secret")
+    provider = HttpProvider(ProviderSettings(base_url="http://127.0.0.1:1/v1"), api_keys=("secret",))
     assert "secret" not in repr(provider)
 
 
@@ -73,7 +75,7 @@ async def test_a_wrong_address_is_ours_to_fix(ask, base_url):
 async def test_calls_in_flight_are_bounded(server, ask):
     """max_in_flight calls at once, the others wait their turn and all are answered."""
     server.canned = Canned(answer("Hi").body, after_s=0.01)
-    provider = HttpProvider(ProviderSettings(base_url=server.base_url, max_in_flight=3))
+    provider = GuardedProvider("p", HttpProvider(ProviderSettings(base_url=server.base_url)), time.monotonic, 3)
     replies = await asyncio.gather(*(provider.complete(ask()) for _ in range(20)))
     await provider.aclose()
     assert all(isinstance(reply, Reply) for reply in replies)
@@ -83,7 +85,7 @@ async def test_calls_in_flight_are_bounded(server, ask):
 async def test_waiting_for_a_slot_ends_with_the_deadline(server, ask):
     """A job that can't get a slot in time fails without a call and without cost."""
     server.canned = Canned(answer("Hi").body, after_s=0.5)
-    provider = HttpProvider(ProviderSettings(base_url=server.base_url, max_in_flight=1))
+    provider = GuardedProvider("p", HttpProvider(ProviderSettings(base_url=server.base_url)), time.monotonic, 1)
     first = asyncio.create_task(provider.complete(ask()))
     await server.called.wait()
     failure = await provider.complete(ask(left_s=0.05))
@@ -103,7 +105,8 @@ async def test_what_is_asked_before_a_call_may_prevent_it(server, ask):
         if not next(ours):
             raise LookupError
 
-    provider = HttpProvider(ProviderSettings(base_url=server.base_url, max_in_flight=1), before_call=before_call)
+    within = HttpProvider(ProviderSettings(base_url=server.base_url), before_call=before_call)
+    provider = GuardedProvider("p", within, time.monotonic, 1)
     assert isinstance(await provider.complete(ask()), Reply)
     with pytest.raises(LookupError):
         await provider.complete(ask())

@@ -240,3 +240,71 @@ async def test_a_rung_that_is_not_the_routed_variant_goes_to_a_person(inference,
 async def test_a_version_that_is_not_here_waits(inference, routed):
     """The bundle may be on its way."""
     assert isinstance(await inference(GOOD).run(routed(workflow_version="f" * 16)), Retry)
+
+
+@pytest.fixture
+def elsewhere(desk):
+    """The workflow with the model `grand` as fallback of its first rung; the settings may be given more."""
+
+    def make(more=""):
+        told = f'model = "tiny"\nfallbacks = ["grand"]\n{more}'
+        desk.with_files(**{"workflow.toml": desk.settings_text.replace('model = "tiny"', told)})
+        return desk.version
+
+    return make
+
+
+def _asked(outcome):
+    return [(attempt.provider, attempt.model_asked) for attempt in outcome.facts.attempts]
+
+
+async def test_a_limited_model_is_asked_elsewhere_at_once(inference, routed, elsewhere):
+    """Nobody waits; both calls are on record, the second where it was made, and priced there."""
+    place = inference(refusal(429, headers={"retry-after": "3"}), GOOD)
+    outcome = await place.run(routed(workflow_version=elsewhere()))
+    assert isinstance(outcome, Pass)
+    assert place.waits == []
+    assert _asked(outcome) == [("one", "tiny-1"), ("two", "grand-1")]
+
+
+async def test_where_a_limit_is_waited_for_the_fallback_is_left_alone(inference, routed, elsewhere):
+    """With on_rate_limit = park the job's turn comes at its own provider."""
+    place = inference(refusal(429, headers={"retry-after": "3"}), GOOD)
+    outcome = await place.run(routed(workflow_version=elsewhere('on_rate_limit = "park"')))
+    assert place.waits == [3.0]
+    assert _asked(outcome) == [("one", "tiny-1")] * 2
+
+
+async def test_when_all_are_limited_the_job_waits_for_the_first_that_is_back(inference, routed, elsewhere):
+    """Of 40 and 20 seconds it is 20."""
+    place = inference(refusal(429, headers={"retry-after": "20"}), refusal(429, headers={"retry-after": "40"}))
+    outcome = await place.run(routed(workflow_version=elsewhere()))
+    assert isinstance(outcome, Retry)
+    assert outcome.after_s == 20
+
+
+async def test_a_target_that_fails_is_repeated_and_then_left(inference, routed, elsewhere):
+    """Three attempts at one, then the other; never more than three at each."""
+    place = inference(*[refusal(500)] * 6, GOOD)
+    outcome = await place.run(routed(workflow_version=elsewhere()))
+    assert isinstance(outcome, Retry)
+    assert _asked(outcome) == [("one", "tiny-1")] * 3 + [("two", "grand-1")] * 3
+
+
+async def test_a_killed_model_is_passed_over(inference, routed, elsewhere, desk):
+    """With the rung's own model killed its fallback serves; with both killed the job goes back to routing."""
+    version = elsewhere()
+    desk.control = replace(desk.control, kills=frozenset({(SwitchKind.MODEL, "tiny")}))
+    outcome = await inference(GOOD).run(routed(workflow_version=version))
+    assert _asked(outcome) == [("two", "grand-1")]
+    both = frozenset({(SwitchKind.MODEL, "tiny"), (SwitchKind.MODEL, "grand")})
+    desk.control = replace(desk.control, kills=both)
+    assert isinstance(await inference(GOOD).run(routed(workflow_version=version)), Retry)
+
+
+async def test_what_was_not_attempted_is_no_attempt(inference, routed):
+    """A call that no slot was free for leaves no attempt, and is waited for elsewhere."""
+    outcome = await inference(Canned(breaks=Break.NO_SLOT)).run(routed())
+    assert isinstance(outcome, Retry)
+    assert outcome.facts.attempts == ()
+    assert "no_slot" in outcome.reason or "no slot" in outcome.reason

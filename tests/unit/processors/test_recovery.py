@@ -1,7 +1,7 @@
 import pytest
 
-from processors.outcome import NO_FACTS, Climb, Reject, Retry
-from processors.policy.recovery import Again, Place, backoff_s, recover
+from processors.outcome import NO_FACTS, Climb, Escalate, Reject, Retry
+from processors.policy.recovery import Again, Elsewhere, Place, backoff_s, recover
 from processors.providers.errors import ErrorClass
 from processors.providers.port import Exchange, Failure
 
@@ -45,3 +45,32 @@ def test_a_longer_wait_that_the_provider_asks_for_is_kept():
     """Sixty seconds asked, sixty waited."""
     outcome = recover(_failure(ErrorClass.WAIT_UNTIL, 60.0), PLACE, 0.5, NO_FACTS)
     assert outcome == Retry("wait_until: said", 60.0)
+
+
+@pytest.mark.parametrize(
+    ("error_class", "changes", "outcome"),
+    [
+        (ErrorClass.WAIT_UNTIL, {}, Elsewhere),
+        (ErrorClass.WAIT_UNTIL, {"parks": True}, Again),
+        (ErrorClass.WAIT_UNTIL, {"parks": True, "attempts": 3}, Retry),
+        (ErrorClass.RETRYABLE_HERE, {}, Again),
+        (ErrorClass.RETRYABLE_HERE, {"attempts": 3}, Elsewhere),
+        (ErrorClass.RETRYABLE_ELSEWHERE, {}, Elsewhere),
+        (ErrorClass.CREDENTIAL_DEAD, {}, Elsewhere),
+        (ErrorClass.CONTENT_REFUSED, {}, Escalate),
+        (ErrorClass.OURS_TO_FIX, {}, Escalate),
+    ],
+)
+def test_over_first_wait_second(error_class, changes, outcome):
+    """A limited target is not waited for where a fallback can be asked; what no other target would mend stays here."""
+    assert isinstance(recover(_failure(error_class), _place(fallback=True, **changes), 0.5, NO_FACTS), outcome)
+
+
+def test_without_leave_nothing_is_repeated_in_place():
+    """An exhausted budget sends the job over, or back later; it is asked only where a repetition would follow."""
+    asked = []
+    failure = _failure(ErrorClass.RETRYABLE_HERE)
+    assert isinstance(recover(failure, PLACE, 0.5, NO_FACTS, lambda: bool(asked.append(1))), Retry)
+    assert isinstance(recover(failure, _place(fallback=True), 0.5, NO_FACTS, lambda: False), Elsewhere)
+    recover(_failure(ErrorClass.OURS_TO_FIX), PLACE, 0.5, NO_FACTS, lambda: bool(asked.append(2)))
+    assert asked == [1]
