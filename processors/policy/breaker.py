@@ -30,7 +30,7 @@ class Health(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """When a breaker opens and for how long. `share` of at least `least` calls within `window_s`, or `in_succession` bad."""
+    """When it opens: `share` of at least `least` calls within `window_s`, or `in_succession` bad; and for how long."""
 
     share: float = 0.5
     least: int = 10
