@@ -50,6 +50,8 @@ class Breaker:
     _probing: bool = False
     _bad_in_succession: int = 0
     _ended: deque[tuple[float, Health]] = field(default_factory=deque)
+    _troubled: int = 0
+    """Of those that ended, how many were bad or slow: counted along, since there may be thousands."""
 
     def wait_s(self, now: float) -> float:
         """Take leave to call: 0 if it is given, else the seconds after which it is worth asking again.
@@ -85,14 +87,15 @@ class Breaker:
         if health is Health.NEUTRAL:
             return None
         self._ended.append((now, health))
+        self._troubled += health is not Health.GOOD
         while self._ended[0][0] <= now - self.limits.window_s:
-            self._ended.popleft()
+            self._troubled -= self._ended.popleft()[1] is not Health.GOOD
         self._bad_in_succession = self._bad_in_succession + 1 if health is Health.BAD else 0
         if self._bad_in_succession >= self.limits.in_succession:
             return self._open(now, f"{self._bad_in_succession} calls in a row failed")
-        troubled = sum(one is not Health.GOOD for _, one in self._ended)
-        if len(self._ended) >= self.limits.least and troubled >= self.limits.share * len(self._ended):
-            self._open(now, f"{troubled} of {len(self._ended)} calls in {self.limits.window_s:g} s failed or were slow")
+        calls = len(self._ended)
+        if calls >= self.limits.least and self._troubled >= self.limits.share * calls:
+            self._open(now, f"{self._troubled} of {calls} calls in {self.limits.window_s:g} s failed or were slow")
         return None
 
     def _open(self, now: float, why: str) -> None:
@@ -102,6 +105,7 @@ class Breaker:
 
     def _forget(self) -> None:
         self._ended.clear()
+        self._troubled = 0
         self._bad_in_succession = 0
         self._probing = False
 

@@ -52,7 +52,7 @@ class HttpProvider:
         name: str = "",
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`before_call` is awaited before each call; it may raise to prevent it."""
+        """`before_call` is awaited at the last moment before each call; it may raise to prevent it."""
         self._name = name
         self._settings = settings
         self._before_call = before_call
@@ -79,7 +79,14 @@ class HttpProvider:
     def _session(self) -> aiohttp.ClientSession:
         # The slots bound the connections; a jar would carry cookies from one tenant's call to the next.
         connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=self._transport.ssl_context)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
+        watch = aiohttp.TraceConfig()
+        watch.on_connection_create_end.append(self._connected)
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[watch])
+
+    async def _connected(self, *_: object) -> None:
+        """A process may be frozen while a connection is made, and wake up to a call that is another's by now."""
+        if self._before_call is not None:
+            await self._before_call()
 
     async def complete(self, request: CompletionRequest) -> Answered:
         """One call, once."""
