@@ -61,6 +61,7 @@ async def main(given: Told) -> None:
     catalog = Catalog(models)
     bundle = read_bundle(ROOT / "workflows" / "banking_intent")
     catalog.add(bundle)
+    version = bundle.version
     providers = connect(models, {})
     inference = Inference(
         catalog, providers, ControlState, lambda: datetime.now(UTC), asyncio.sleep, random.Random(1).random
@@ -71,7 +72,7 @@ async def main(given: Told) -> None:
 
     async def one(number: int) -> None:
         now = datetime.now(UTC)
-        envelope = Envelope[Routed](head=_head(number, bundle.version, now), payload=routed)
+        envelope = Envelope[Routed](head=_head(number, version, now), payload=routed)
         outcome = await inference(envelope)
         assert isinstance(outcome, Pass), outcome
         moment = Moment(now, 0.0, 0.0, "w", 0, 0)

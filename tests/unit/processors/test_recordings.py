@@ -1,3 +1,4 @@
+import tarfile
 from collections import Counter
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -5,7 +6,7 @@ from decimal import Decimal
 import genai_prices
 import orjson
 import pytest
-from recorded.readings import golden, recordings, second_reading
+from recorded.readings import FOLDER, golden, recordings, second_reading
 
 from processors.pricing import price
 from processors.providers import Completion, ProviderFailure, parse
@@ -118,3 +119,17 @@ def test_a_stream_is_the_same_in_whatever_pieces_it_comes(step):
         at_once = [*whole.feed(one.body), *whole.end()]
         cut = [one.body[at : at + step] for at in range(0, len(one.body), step)]
         assert [*(event for piece in cut for event in pieces.feed(piece)), *pieces.end()] == at_once
+
+
+def test_streams_of_openai_are_whole_answers():
+    """Twelve streams that its own client is tested with: text or tool calls, and an end."""
+    found = Counter()
+    with tarfile.open(FOLDER / "openai_sse_streams.tar.gz") as archive:
+        for member in archive.getmembers():
+            if member.isfile() and member.name.endswith(".bin"):
+                parsed = parse("openai_chat", 200, {}, archive.extractfile(member).read(), stream=True)
+                assert isinstance(parsed, Completion), member.name
+                assert parsed.text or parsed.tool_calls or parsed.refusal, member.name
+                found[parsed.ended] += 1
+    assert found.total() == 12
+    assert found["other"] == 0
