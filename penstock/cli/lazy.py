@@ -23,6 +23,7 @@ COMMANDS: Final = {
     "dlq": ("dlq", "See what was given up on; do it again or put it aside."),
     "claims": ("claims", "Remove values that nothing refers to any more."),
     "state": ("state", "See what ordered stages remember, and mend it."),
+    "providers": ("providers", "Check the providers and models of models.toml."),
     "new": ("new", "Write a new workflow's folder."),
     "lint": ("workflows", "Check workflow folders."),
     "render": ("trials", "Show the exact prompt for an input."),

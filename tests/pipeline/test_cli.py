@@ -110,6 +110,19 @@ def test_status_knows_each_stage(worker, cli):
     assert all(behind >= 0 for behind in said["lag"].values())
 
 
+def test_the_local_models_do_what_is_said_of_them(worker, cli):
+    """One call each: held to the schema although asked for words, with probabilities and usage, read as a stream."""
+    code, out, _ = cli("providers", "check", "--json")
+    found = json.loads(out)
+    assert [one["model"] for one in found] == ["local-small", "local-mid", "local-large"]
+    for one in found:
+        assert (one["schema_enforced"], one["logprobs"], one["usage"], one["streamed"]) == (True, True, True, True), one
+        assert float(one["cost_usd"]) > 0
+    assert code == 0
+    code, _, err = cli("providers", "check", "no-such")
+    assert (code, "it has local-small" in err) == (2, True)
+
+
 def test_a_job_from_its_text_to_its_trace(worker, cli, message):
     """Submit waits for the result; its trace has every stage, the call, the checks and the gate."""
     code, out, _ = cli(
