@@ -49,7 +49,8 @@ FAULT_S: Final = 4.0
 LASTS_S: Final = 9.0
 RATE: Final = 60.0
 DEADLINE_S: Final = 300.0
-ON_THE_WAY_S: Final = 0.3
+ON_THE_WAY_S: Final = 1.0
+"""Seconds that a call may have been on its way when the breaker opened; a starved machine takes its time."""
 MOST_ATTEMPTS: Final = 6
 """In one round: three at each of two targets."""
 MODELS: Final = """
