@@ -71,7 +71,9 @@ class HttpProvider:
         self._keys = Keys(api_keys)
         # With its encoding given, httpx need not guess it from the bytes of every header of every call.
         self._headers = httpx.Headers(headers, encoding=_HEADERS)
-        self._transport = AiohttpTransport(client=self._session)
+        # Without TLS there are no certificates to read: a tenth of a second at every start.
+        secure = settings.base_url.startswith("https://")
+        self._transport = AiohttpTransport(verify=secure, client=self._session)
 
     def __repr__(self) -> str:
         return f"HttpProvider({self._settings.base_url!r})"  # the key is in the headers and stays there
