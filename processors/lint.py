@@ -9,12 +9,13 @@ from typing import Any
 
 from jinja2 import Template
 
-from processors.bundle import CALIBRATION, CASES, INPUT_SCHEMA, POLICY_CASES, PRIOR, SETTINGS, scan
+from processors.bundle import CALIBRATION, CASES, INPUT_SCHEMA, OUTPUT_SCHEMA, POLICY_CASES, PRIOR, SETTINGS, scan
 from processors.cases import FORM, read_case
 from processors.golden import golden_problems
-from processors.models import Models
+from processors.models import Capability, Models
 from processors.problems import Level, Problem, errors_of
 from processors.prompts import RenderError, rendered
+from processors.providers.strictness import refusals
 from processors.sample import sample
 from processors.settings import Rung, WorkflowSettings
 from processors.toml_text import line_of, nearest
@@ -54,6 +55,7 @@ def _of_bundle(bundle: Bundle, models: Models, today: date | None) -> tuple[Work
     found = list(problems)
     if workflow is not None:
         found += _ladder_problems(workflow, models, bundle.files[SETTINGS])
+        found += _strictness_problems(workflow, models)
         found += _prompt_problems(workflow, bundle.files)
         found += _calibration_problems(workflow, today)
         found += _prior_problems(workflow)
@@ -97,6 +99,22 @@ def _ladder_problems(workflow: Workflow, models: Models, text: str) -> Iterator[
                 found, mend = f"{name!r} is not in models.toml", nearest(name, models.models)
                 line = line_of(text, ("ladder", i, "fallbacks"))
                 yield Problem(SETTINGS, line, f"ladder.{i}.fallbacks", found, mend)
+
+
+def _strictness_problems(workflow: Workflow, models: Models) -> Iterator[Problem]:
+    """What providers that are asked to enforce the output's schema would refuse of it: they answer nothing then."""
+    told = set()
+    for rung in workflow.settings.ladder:
+        for model in (models.models[name] for name in (rung.model, *rung.fallbacks) if name in models.models):
+            provider = models.providers[model.provider]
+            if Capability.JSON_SCHEMA not in model.capabilities or (schema := workflow.output_schema) is None:
+                continue
+            for place, why in refusals(provider, schema.definition):
+                if (place, why) not in told:
+                    told.add((place, why))
+                    found = f"provider {model.provider} enforces no schema with this: {why}"
+                    mend = f"mend it, or take json_schema from the capabilities of {model.id}: a tool takes any schema"
+                    yield Problem(OUTPUT_SCHEMA, 0, place, found, mend, Level.WARNING)
 
 
 def _window_problems(workflow: Workflow, i: int, rung: Rung, models: Models, text: str) -> Iterator[Problem]:

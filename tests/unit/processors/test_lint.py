@@ -31,6 +31,19 @@ def test_the_shipped_workflow_is_clean():
     assert lint(ROOT / "workflows" / "banking_intent", models, date(2026, 11, 21)) == ()
 
 
+def test_what_a_strict_mode_refuses_is_a_warning(files, folder, models):
+    """A provider that can't enforce the schema would answer nothing: lint says where and what, and the mend."""
+    provider = models.providers["one"].model_copy(update={"base_url": "https://api.openai.com/v1"})
+    at_openai = models.model_copy(update={"providers": {**models.providers, "one": provider}})
+    opened = json.loads(files["output.schema.json"]) | {"additionalProperties": True}
+    changed = folder(files | {"output.schema.json": json.dumps(opened), "evals/cases.jsonl": CASES})
+    [problem] = [one for one in lint(changed, at_openai) if one.file == "output.schema.json"]
+    assert problem.level is Level.WARNING
+    assert "provider one enforces no schema with this: additionalProperties must be false" in problem.found
+    assert "take json_schema from the capabilities of tiny-1" in problem.mend
+    assert not [one for one in lint(changed, models) if one.file == "output.schema.json"]
+
+
 MISTAKES = [
     ("workflow.toml", 'owner = "someone"', 'ownr = "someone"', (3, "ownr"), "did you mean owner?"),
     ("workflow.toml", 'model = "middle"', 'model = "midle"', (13, "ladder.1.model"), "did you mean middle?"),
