@@ -38,7 +38,7 @@ def test_a_closed_schema_is_taken_everywhere(provider):
     ],
 )
 def test_each_is_told_what_it_refuses(schema, openai, anthropic):
-    """The place is a JSON Pointer; who enforces by a grammar of its own, or ignores what it does not know, takes all."""
+    """The place is a JSON Pointer; who enforces by a grammar of its own, or ignores what it does not know, takes it."""
     assert [place for place, _ in refusals(OPENAI, schema)] == openai
     assert [place for place, _ in refusals(ANTHROPIC, schema)] == anthropic
     assert list(refusals(VLLM, schema)) == list(refusals(GEMINI, schema)) == []
