@@ -12,7 +12,7 @@ from lab.site import Site
 
 from chaos.crew import Crew
 from chaos.faults import Injector
-from chaos.plan import OPEN_CALLS, Fault, Plan
+from chaos.plan import Fault, Plan
 from chaos.publishing import Publishing
 from penstock.local.stack import EmbeddedStack
 
@@ -86,7 +86,7 @@ def run(stack: EmbeddedStack, plan: Plan, watcher: Watcher, name: str = "chaos")
         took_s = time.perf_counter() - began
         injector.finish()
         seen = site.checker.collect(_ledger(publishing, injector, crew), f"{name}-", alive=crew.tend)
-        return Outcome(plan, seen, findings(seen), _figures(seen, publishing, injector, took_s))
+        return Outcome(plan, seen, findings(seen), _figures(plan, seen, publishing, injector, took_s))
 
 
 def _until_ends(site: Site, crew: Crew, publishing: Publishing, count: int, watcher: Watcher) -> None:
@@ -108,9 +108,10 @@ def _ledger(publishing: Publishing, injector: Injector, crew: Crew) -> Ledger:
     )
 
 
-def _figures(seen: Evidence, publishing: Publishing, injector: Injector, took_s: float) -> dict[str, Any]:
+def _figures(plan: Plan, seen: Evidence, publishing: Publishing, injector: Injector, took_s: float) -> dict[str, Any]:
     """What was counted."""
     surplus = surplus_calls(seen)
+    at_least = plan.size.open_calls
     return {
         "jobs published": len(seen.ledger.published),
         "records of jobs published before": publishing.again,
@@ -122,7 +123,7 @@ def _figures(seen: Evidence, publishing: Publishing, injector: Injector, took_s:
         "kill -9 by stage": dict(Counter(injector.kills)),
         "kill -9 in all": len(injector.kills),
         "of these between produce and commit": injector.fail_point_deaths,
-        f"of these with {OPEN_CALLS} calls open": len(injector.open_at_kills),
+        f"of these with {at_least} calls open": len(injector.open_at_kills),
         "zombies": injector.zombies,
         "attempts on record": len(seen.attempts),
         "calls in the model server's log": sum(map(len, seen.calls.values())),

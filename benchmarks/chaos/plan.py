@@ -16,7 +16,6 @@ REVIEWS: Final = "reviews"
 SINK: Final = "sink"
 PARTS: Final = (*STAGES, REVIEWS, SINK)
 INFERENCE: Final = "inference"
-OPEN_CALLS: Final = 50
 FIRST, LAST = 0.04, 0.85
 """Shares of the jobs between which something is broken: afterwards all must be able to end."""
 
@@ -114,6 +113,8 @@ class Size:
     outages_s: Sequence[float]
     extras: int
     """Records of each kind."""
+    open_calls: int
+    """Calls that are open at a kill, at least."""
 
 
 LONG: Final = Size(
@@ -126,6 +127,7 @@ LONG: Final = Size(
     zombies=((INFERENCE, False), ("grading", True)),
     outages_s=(60.0,),
     extras=25,
+    open_calls=50,
 )
 SHORT: Final = Size(
     jobs=320,
@@ -137,6 +139,7 @@ SHORT: Final = Size(
     zombies=(("routing", False),),
     outages_s=(),
     extras=2,
+    open_calls=25,
 )
 
 
@@ -180,8 +183,8 @@ def _faults(size: Size, random: Random) -> list[Fault]:
         return random.randrange(2, 15)
 
     return [
-        *(Kill(0, INFERENCE, OPEN_CALLS) for _ in range(size.inference_kills)),
-        *(Kill(0, stage, OPEN_CALLS) for stage in size.other_kills),
+        *(Kill(0, INFERENCE, size.open_calls) for _ in range(size.inference_kills)),
+        *(Kill(0, stage, size.open_calls) for stage in size.other_kills),
         *(Die(0, stage, nth()) for stage in size.deaths),
         *(RestartBroker(0, how, random.choice(STAGES), nth()) for how in size.broker),
         *(Zombie(0, stage, same_slot, nth()) for stage, same_slot in size.zombies),

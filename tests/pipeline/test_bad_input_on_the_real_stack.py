@@ -17,8 +17,9 @@ import pytest
 from confluent_kafka import Producer
 
 from penstock import lines
+from processors.policy.breaker import Limits
 from schemas.base import json_text, sha256_hex
-from schemas.trace import TABLES, DeadLetterActionEvent
+from schemas.trace import TABLES, DeadLetterActionEvent, TargetEvent
 from streams.kafka.admin import ensure_topics
 from streams.kafka.clients import Reader
 from streams.kafka.lags import behind, lags
@@ -26,6 +27,7 @@ from streams.kafka.lags import behind, lags
 pytestmark = [pytest.mark.stack, pytest.mark.timeout(400)]
 
 ROOT = Path(__file__).parents[2]
+TIERS = ("retries.10s", "retries.5m")
 GOOD = [f"My card has still not arrived, I ordered it {n} days ago." for n in range(20)]
 NOISE = base64.b64encode(secrets.token_bytes(3_750_000)).decode()  # nothing that Kafka could compress below its limits
 LATER = (datetime.now(UTC) + timedelta(days=1)).isoformat()
@@ -97,7 +99,7 @@ class RealWorker:
         ensure_topics(self.connection)
         self.warehouse = lines.warehouse(self.settings)
         self.producer = Producer({"bootstrap.servers": stack.broker, "message.max.bytes": 8_000_000})
-        self.read = {topic: [] for topic in ("results", "escalations", "dead-letters", "retries.10s")}
+        self.read = {topic: [] for topic in ("results", "escalations", "dead-letters", *TIERS)}
         self.reader = Reader(self.connection, tuple(self.read), from_start=True)
         self.log = folder / "worker.log"
         names = ("broker", "warehouse_url", "model_server_url", *own)
@@ -235,23 +237,25 @@ def test_the_warehouse_comes_back_and_has_every_row(worker, seen, stack, eventua
     }
     stages = {row["job_id"] for row in worker.stored("stage_events") if row["stage"] == "grading"}
     assert stages >= {job_id for job_id, end in worker.ended().items() if end.get("status") == "accepted"}
-    by_people = {DeadLetterActionEvent.TABLE}
-    assert {table.TABLE for table in TABLES if not worker.stored(table.TABLE)} == by_people
+    by_people, by_trouble = DeadLetterActionEvent.TABLE, TargetEvent.TABLE
+    assert {table.TABLE for table in TABLES if not worker.stored(table.TABLE)} <= {by_people, by_trouble}
 
 
 def test_jobs_wait_for_the_model_server(worker, seen, stack, eventually):
-    """Without a model server jobs wait as records, with their attempts on record; they end once it is back."""
+    """Without a model server jobs wait as records, called a few times until its breaker opens; they end after it."""
     stack.stop("model_server")
     wanted = {f"patient-{n}" for n in range(5)}
     try:
         worker.publish(*(job(job_id, GOOD[0]) for job_id in wanted))
-        eventually(lambda: len(worker.look().read["retries.10s"]) >= 5)
+        eventually(lambda: sum(len(worker.look().read[tier]) for tier in TIERS) >= 5)
         assert not wanted & worker.ended().keys()
     finally:
         stack.start("model_server")
-    eventually(lambda: wanted <= worker.look().ended().keys(), 60)
+    eventually(lambda: wanted <= worker.look().ended().keys(), 120)
+    in_a_row = Limits().in_succession
+    assert sum(worker.ended()[job_id]["attempts"] for job_id in wanted) >= in_a_row + len(wanted)
+    eventually(lambda: {row["after"] for row in worker.stored("targets")} >= {"open", "half_open", "closed"})
     for job_id in wanted:
         end = worker.ended()[job_id]
         assert end.get("status", "escalated") in {"accepted", "escalated"}
-        assert end["attempts"] > 3
         assert "inference" in {step["stage"] for step in end["decision_path"] if step["outcome"] == "retry"}
