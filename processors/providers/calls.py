@@ -23,15 +23,15 @@ class Call:
         self.asked = asked
         self.first_token_ms: float | None = None
         self._clock = clock
-        self._began = clock()
+        self._sent_at: float | None = None
         self._pieces: list[bytes] = []
         self._size = 0
         self._events: EventReader | None = None
         self._reader: Reader | None = None
 
     def sent(self) -> None:
-        """It is sent now."""
-        self._began = self._clock()
+        """It has its connection and is sent now."""
+        self._sent_at = self._clock()
 
     def answers(self, dialect: Dialect, headers: Mapping[str, str]) -> None:
         """An answer begins."""
@@ -55,7 +55,8 @@ class Call:
         except StreamError:
             return
         if not isinstance(found, str) and any(self._reader.delta(one) for one in found):
-            self.first_token_ms = (self._clock() - self._began) * 1000
+            assert self._sent_at is not None, "an answer before the call was sent"
+            self.first_token_ms = (self._clock() - self._sent_at) * 1000
 
     @property
     def received(self) -> bytes:
@@ -71,6 +72,10 @@ class Call:
         """The failure of an answer beyond all bounds; what had come of it is dropped."""
         self._pieces.clear()
         return self.broken(Break.TOO_LARGE, f"the response exceeds {MAX_RESPONSE_BYTES} bytes")
+
+    def gave_up(self, kind: Break, said: str) -> Failure:
+        """The failure of a call that took too long; one that had no connection yet has reached nobody."""
+        return self.broken(kind if self._sent_at is not None else Break.CONNECT_TIMEOUT, said)
 
     def broken(self, kind: Break, said: str) -> Failure:
         """The failure that the call ends with, and what had come of its answer."""

@@ -8,6 +8,8 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from typing import Any
 from urllib.parse import quote
 
 import aiohttp
@@ -39,6 +41,33 @@ _BREAKS: tuple[tuple[tuple[type[BaseException], ...], Break], ...] = (
     ((aiohttp.ClientConnectorError,), Break.NOT_CONNECTED),
 )
 _EXPECTED = (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError)
+
+
+_calling: ContextVar[Call] = ContextVar("calling")
+"""The call that the running task makes."""
+
+
+class _Connector(aiohttp.TCPConnector):
+    """Knows the last moment before a request goes out: when there is a connection for it."""
+
+    before_call: BeforeCall | None = None
+
+    async def connect(
+        self,
+        req: aiohttp.ClientRequest,
+        traces: list[Any],
+        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 -- aiohttp's interface
+    ) -> aiohttp.connector.Connection:
+        """A connection to send on. While one was made a frozen process may have lost the job to another."""
+        connection = await super().connect(req, traces, timeout)
+        try:
+            if self.before_call is not None:
+                await self.before_call()
+        except BaseException:
+            connection.close()
+            raise
+        _calling.get().sent()
+        return connection
 
 
 class HttpProvider:
@@ -80,15 +109,9 @@ class HttpProvider:
 
     def _session(self) -> aiohttp.ClientSession:
         # The slots bound the connections; a jar would carry cookies from one tenant's call to the next.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=self._transport.ssl_context)
-        watch = aiohttp.TraceConfig()
-        watch.on_connection_create_end.append(self._connected)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trace_configs=[watch])
-
-    async def _connected(self, *_: object) -> None:
-        """A process may be frozen while a connection is made, and wake up to a call that is another's by now."""
-        if self._before_call is not None:
-            await self._before_call()
+        connector = _Connector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=self._transport.ssl_context)
+        connector.before_call = self._before_call
+        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
     async def complete(self, request: CompletionRequest) -> Answered:
         """One call, once."""
@@ -139,7 +162,7 @@ class HttpProvider:
             async with asyncio.timeout(limit):
                 raw = await self._exchange(call, body, key)
         except TimeoutError:
-            return call.broken(Break.TOTAL_TIMEOUT, f"no answer within {limit:.3g} s")
+            return call.gave_up(Break.TOTAL_TIMEOUT, f"no answer within {limit:.3g} s")
         except _EXPECTED as error:
             return call.broken(*_why(error))
         if isinstance(raw, Failure):
@@ -160,7 +183,7 @@ class HttpProvider:
         sent = httpx.Request("POST", self._url(request), headers=headers, stream=stream, extensions=limits)
         sent.read()
         sent.headers.encoding = _HEADERS  # a request copies its headers without it
-        call.sent()
+        _calling.set(call)
         patience = Patience(request)
         try:
             async with patience:
@@ -179,7 +202,7 @@ class HttpProvider:
         except TimeoutError:
             if patience.over is None:
                 raise
-            return call.broken(*patience.over)
+            return call.gave_up(*patience.over)
         return RawResponse(response.status_code, said, call.received)
 
     def _url(self, request: CompletionRequest) -> httpx.URL:

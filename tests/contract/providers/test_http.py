@@ -99,8 +99,8 @@ async def test_waiting_for_a_slot_ends_with_the_deadline(server, ask):
 @pytest.mark.parametrize(
     ("says", "seen"),
     [
-        ([True, True, False, True], 2),  # a new connection is asked for twice: while it was made time has passed
-        ([True, False, True, True, True], 2),
+        ([True, True, False, True, True], 2),
+        ([True, False, True, True, True, True], 2),  # while the connection was made time has passed
     ],
 )
 async def test_what_is_asked_before_a_call_may_prevent_it(server, ask, says, seen):
@@ -119,6 +119,20 @@ async def test_what_is_asked_before_a_call_may_prevent_it(server, ask, says, see
     assert sum(isinstance(one, Reply) for [one] in ended) == seen
     assert sum(isinstance(one, LookupError) for [one] in ended) == 1
     assert len(server.seen) == seen
+
+
+async def test_what_found_no_connection_in_time_reached_nobody(server, ask):
+    """A call whose time is over before it can be sent is one that was not: it cost nothing."""
+    waits = iter([0, 5])
+
+    async def before_call():
+        await asyncio.sleep(next(waits))
+
+    provider = HttpProvider(ProviderSettings(base_url=server.base_url), before_call=before_call)
+    failure = await provider.complete(ask(total_timeout_s=0.1))
+    await provider.aclose()
+    assert isinstance(failure, Failure)
+    assert (failure.may_have_run, server.seen) == (False, [])
 
 
 async def test_a_response_beyond_all_bounds_is_dropped(server, ask, monkeypatch):
