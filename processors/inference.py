@@ -157,6 +157,7 @@ class _Round:
             stream=provider.stream,
             first_token_timeout_s=provider.first_token_timeout_s,
             between_tokens_timeout_s=provider.between_tokens_timeout_s,
+            repeats=self.turns > 0,
         )
 
     def _left_s(self) -> float:

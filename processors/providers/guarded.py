@@ -72,7 +72,7 @@ class GuardedProvider:
 
     async def _guarded(self, breaker: Breaker, request: CompletionRequest) -> Answered:
         """The call, and what it says about the target and about how many calls are too many."""
-        if request.attempt_id.endswith("/1"):
+        if not request.repeats:
             self._budget.first()
         began, health = self._timer(), Health.NEUTRAL
         try:

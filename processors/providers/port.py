@@ -37,7 +37,7 @@ class CompletionRequest:
     `total_timeout_s` counts from the moment when a slot is free; `left_s` is what is left of the job's deadline and
     bounds both the wait for a slot, which took `queue_ms`, and the call. `output_schema` is the answer's JSON Schema,
     encoded, if the model shall be held to it; `structure` says how. A stream must begin within
-    `first_token_timeout_s`, and go on within `between_tokens_timeout_s` each time.
+    `first_token_timeout_s`, and go on within `between_tokens_timeout_s` each time. It `repeats` a call of this target.
     """
 
     attempt_id: str
@@ -56,6 +56,7 @@ class CompletionRequest:
     first_token_timeout_s: float | None = None
     between_tokens_timeout_s: float | None = None
     queue_ms: float = 0.0
+    repeats: bool = False
 
 
 @dataclass(frozen=True, slots=True)

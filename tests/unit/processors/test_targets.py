@@ -12,14 +12,15 @@ from processors.providers.scripted import Canned, ScriptedProvider, answer
 from processors.providers.slots import Slots
 
 
-def _request(n=1, model="m-1"):
+def _request(model="m-1", *, repeats=False):
     return CompletionRequest(
-        attempt_id=f"acme/job/0/0/{n}",
+        attempt_id="acme/job/0/0/1",
         model=Model(provider="p", id=model, tier="A"),
         messages=(),
         max_tokens=5,
         total_timeout_s=5.0,
         left_s=10.0,
+        repeats=repeats,
     )
 
 
@@ -67,8 +68,8 @@ async def test_a_probe_that_is_cancelled_frees_its_place():
 async def test_repetitions_have_a_budget():
     """A fifth of the first attempts, beyond the ten that are free."""
     provider = GuardedProvider("p", ScriptedProvider(lambda _: answer("Hi")), Clock())
-    for n in (1, 1, 1, 1, 1, 2, 3):
-        await provider.complete(_request(n))
+    for repeats in [False] * 5 + [True] * 2:
+        await provider.complete(_request(repeats=repeats))
     assert [provider.may_repeat() for _ in range(12)] == [True] * 11 + [False]
 
 
