@@ -77,7 +77,8 @@ class Stages:
             match outcome:
                 case Climb():
                     here = here.headed(rung=rung + 1, round=0)
-                case Retry():
+                case Retry(after_s=after_s):
+                    await asyncio.sleep(after_s)
                     here = here.headed(rung=rung, round=here.head.round + 1)
                 case _:
                     return outcome, rung
