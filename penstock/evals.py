@@ -99,6 +99,9 @@ class Figures:
     cost_usd: Decimal | None
     p50_ms: float | None
     p95_ms: float | None
+    first_token_p50_ms: float | None
+    """From sending a call to the first piece of its answer, over all calls that were read as streams."""
+    first_token_p95_ms: float | None
 
     @property
     def cost_per_accepted(self) -> Decimal | None:
@@ -112,8 +115,9 @@ def figures(judged: Sequence[Judged]) -> Figures:
     costs = [one.trial.cost_usd for one in judged]
     known = [cost for cost in costs if cost is not None]
     answers = [one.answered_right for one in judged if one.answered_right is not None]
-    times = [one.trial.ms for one in judged]
-    cuts = quantiles(times, n=20) if len(times) > 1 else [*times * 19]
+    p50, p95 = _p50_p95([one.trial.ms for one in judged])
+    calls = [attempt.first_token_ms for one in judged for attempt in one.trial.attempts]
+    first_p50, first_p95 = _p50_p95([first_ms for first_ms in calls if first_ms is not None])
     return Figures(
         cases=len(judged),
         accepted=Share(len(accepted), len(judged)),
@@ -121,9 +125,18 @@ def figures(judged: Sequence[Judged]) -> Figures:
         answers_right=Share(sum(answers), len(answers)),
         escalated=Share(sum(one.trial.status == ESCALATED for one in judged), len(judged)),
         cost_usd=sum(known, Decimal(0)) if len(known) == len(costs) else None,
-        p50_ms=cuts[9] if cuts else None,
-        p95_ms=cuts[18] if cuts else None,
+        p50_ms=p50,
+        p95_ms=p95,
+        first_token_p50_ms=first_p50,
+        first_token_p95_ms=first_p95,
     )
+
+
+def _p50_p95(times: Sequence[float]) -> tuple[float | None, float | None]:
+    if not times:
+        return None, None
+    cuts = quantiles(times, n=20) if len(times) > 1 else [times[0]] * 19
+    return cuts[9], cuts[18]
 
 
 @dataclass(slots=True)

@@ -34,12 +34,14 @@ from sinks import migrations
 from streams.awake import Awake
 from streams.claim_store import ClaimStore
 from streams.control import ControlHistory
+from streams.deltas import Deltas
 from streams.kafka.admin import require_topics
 from streams.kafka.connection import Connection
 from streams.kafka.follower import Follower
 from streams.kafka.pausable import PausableKafkaSource
 from streams.kafka.publisher import KafkaPublisher
 from streams.kafka.sink_runner import SinkRunner
+from streams.kafka.teller import KafkaTeller
 from streams.kafka.waiting import WaitingRecords
 from streams.pipeline import REVIEWS, STAGES, Processors, pipeline
 from streams.pressure import TIMES_CONCURRENCY, Gate
@@ -80,6 +82,7 @@ class Process:
         self._link: Connection = connection(self.settings)
         self._catalog = Catalog(models(self.settings))
         self._history = ControlHistory(self._catalog)
+        self._teller = KafkaTeller(self._link)
         self._stages = tuple(part for part in STAGES if part in self.parts)
         self._sources = sources(self.settings) if STAGES[0] in self.parts else ()
         self._name = "all" if set(self.parts) == set(PARTS) else "-".join(part for part in PARTS if part in self.parts)
@@ -119,6 +122,7 @@ class Process:
             watching.cancel()
             follower.close()
             await self._vitals.close()
+            await asyncio.to_thread(self._teller.close)
             await asyncio.gather(*(provider.aclose() for provider in providers.values()))
             slot.close()
 
@@ -185,6 +189,7 @@ class Process:
             reviewing=Reviewing(self._catalog) if REVIEWS in self.parts else None,
             sources=self._sources,
             claims=ClaimStore(self.settings.claims_dir),
+            tell=self._teller.tell,
         )
 
     def _gate(self) -> Gate:
@@ -202,7 +207,9 @@ class Process:
             Processors(
                 intake=Intake(catalog, control, clock, _permitted(self.settings)),
                 routing=Routing(catalog, control, clock),
-                inference=Inference(catalog, providers, control, clock, asyncio.sleep, random.random),
+                inference=Inference(
+                    catalog, providers, control, clock, asyncio.sleep, random.random, show=Deltas(self._teller.tell)
+                ),
                 validation=Validation(catalog, control),
                 grading=Grading(catalog, control, clock),
             ),

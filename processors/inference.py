@@ -26,6 +26,7 @@ from processors.providers.port import (
     Structure,
 )
 from processors.settings import OnRateLimit, Rung
+from processors.showing import Show
 from processors.workflow import Workflow
 from schemas.envelope import Envelope, Head
 from schemas.stages import Answer, Attempt, Completion, Routed, Status, Transition, Usage
@@ -46,6 +47,7 @@ class Inference:
     sleep: Callable[[float], Awaitable[None]]
     rng: Callable[[], float]
     timer: Callable[[], float] = time.perf_counter
+    show: Show | None = None
 
     async def __call__(self, envelope: Envelope[Routed]) -> Outcome[Answer]:
         """Get an answer from the model that routing chose."""
@@ -107,8 +109,13 @@ class _Round:
     async def _attempt(self, provider: Provider) -> Answered:
         """Ask the target once; what was really asked is an attempt."""
         request = self._request(self.on.catalog.models.models[self.target])
+        showing = self.on.show.begin(self.head, request.attempt_id) if self.on.show and self.head.shown else None
+        if showing is not None:
+            request = replace(request, on_text=showing.add)
         started, begun = self.on.clock(), self.on.timer()
         answered = await provider.complete(request)
+        if showing is not None:
+            showing.end()
         took_ms = (self.on.timer() - begun) * 1000
         self.turns += 1
         self.news += provider.news()

@@ -16,7 +16,7 @@ from processors.policy.ladder import stopped
 from processors.workflow import Workflow
 from schemas.base import JsonText
 from schemas.envelope import Envelope, Head
-from schemas.job import Job, Risk
+from schemas.job import Audience, Job, Risk
 from schemas.stages import Admitted, Status, Submission
 
 STOPPED_S = 10.0
@@ -96,13 +96,21 @@ class Intake:
 
 
 def _settled(job: Job, workflow: Workflow, control: ControlState) -> dict[str, object]:
+    risk = stricter(job.risk, workflow.settings.risk)
     return {
         "workflow_version": workflow.version,
         "control_version": control.version,
-        "risk": stricter(job.risk, workflow.settings.risk),
+        "risk": risk,
+        "shown": _shown(job, risk, workflow.settings.show_unvalidated),
         "priority": job.priority,
         "segments": {**job.segments, "length_bucket": length_bucket(job.input)},
     }
+
+
+def _shown(job: Job, risk: Risk, allowed: bool | None) -> bool:  # noqa: FBT001 -- a setting with three values
+    """Whether the answer may be read while it is being written: somebody waits for it, and the owner allows it."""
+    asked = job.stream or job.audience is Audience.USER
+    return asked and (risk is not Risk.HIGH if allowed is None else allowed)
 
 
 def stricter(asked: Risk | None, owned: Risk) -> Risk:

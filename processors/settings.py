@@ -141,6 +141,8 @@ class WorkflowSettings(Settings):
     ladder: Annotated[tuple[Rung, ...], Field(min_length=1)]
     risk: Risk = Risk.NORMAL
     failure_mode: FailureMode = FailureMode.CLOSED
+    show_unvalidated: bool | None = None
+    """Whether a user may read an answer while it is being written, before any check; by default unless risk is high."""
     review_every_days: Annotated[int, Field(gt=0)] | None = None
     slo: Slo = Slo()
     gate: Gate = Gate()

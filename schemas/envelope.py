@@ -67,7 +67,8 @@ NO_PATH = JsonText("[]")
 class Head(Record):
     """Identity, versions, limits and history of a job. `tenant` and `job_id` together are the identity.
 
-    `path` is the list of steps as JSON text: every stage adds one, and only who reads it takes it apart.
+    `path` is the list of steps as JSON text: every stage adds one, and only who reads it takes it apart. What answers a
+    job that is `shown` may be read while it is being written, before any check.
     """
 
     tenant: str
@@ -91,6 +92,7 @@ class Head(Record):
     origin: Origin
     path: JsonText = NO_PATH
     spent: Spent = NOTHING_SPENT
+    shown: bool = False
 
     @property
     def steps(self) -> tuple[Step, ...]:

@@ -115,12 +115,23 @@ class Spend(Record):
 
 
 class Delta(Record):
-    """A piece of an answer while it is being written: best effort; a new attempt_id voids earlier text."""
+    """A piece of an answer while it is being written: best effort; a new attempt_id voids earlier text.
+
+    The last one of a job has no text: its `status` is the job's, or `escalated`, and `accepted` says whether the text
+    before it is the result. Both are null until then.
+    """
 
     job_id: str
     attempt_id: str
     seq: Annotated[int, Field(ge=0)]
     text: str
+    tenant: str = ""
+    status: str | None = None
+    accepted: bool | None = None
+
+    def to_json(self) -> bytes:
+        """The record as clients read it."""
+        return orjson.dumps(self.__dict__)
 
 
 class DeadLetter(Record):

@@ -144,6 +144,7 @@ def _envelope(
         origin=origin,
         path=NO_PATH,
         spent=NOTHING_SPENT,
+        shown=False,
     )
     return Envelope.made(head=head, payload=submission)
 

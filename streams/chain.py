@@ -46,7 +46,7 @@ class ChainedWork(StageWork):
             onward, rows = passed_on(self.stage, delivery, envelope, outcome, moment)
             after = await self._followed(delivery, onward)
             if after is not None:
-                return Emission(after.records, (*rows, *after.events))
+                return replace(after, events=(*rows, *after.events))
         return dispatch(self.stage, delivery, envelope, outcome, moment)
 
     async def _followed(self, delivery: Delivery, onward: Envelope[Any]) -> Emission | None:

@@ -50,11 +50,11 @@ def dispatch(
             ending = _ending(stage, head, job, moment, envelope.payload, outcome.facts)
             end = ends.result(ending, status, reason, output)
             if outcome.ask_again:
-                end = Emission((*end.records, *ends.context_request(ending, reason)), end.events)
+                end = replace(end, records=(*end.records, *ends.context_request(ending, reason)))
         case _:
             assert_never(outcome)
     rows = trace_rows.of_outcome(stage.name, delivery.address, head, envelope, outcome, moment)
-    return Emission(end.records, (*rows, *end.events))
+    return replace(end, events=(*rows, *end.events))
 
 
 def passed_on(
@@ -75,7 +75,7 @@ def failed(
     ends_here = replace(stage, rejects=Rejects.HERE)
     ended = dispatch(ends_here, delivery, envelope, outcome, moment)
     letter = dead_letter(stage.name, group, delivery, error, moment, head=envelope.head)
-    return Emission((*letter.records, *ended.records), (*letter.events, *ended.events))
+    return replace(ended, records=(*letter.records, *ended.records), events=(*letter.events, *ended.events))
 
 
 def dead_letter(

@@ -15,6 +15,7 @@ from schemas.side import ContextRequest, Escalation, Spend, SpendKind
 from schemas.stages import Completion, Decision, GateDecision, Held, Status, Usage
 from schemas.trace import Event, JobEvent
 from streams import trace_rows
+from streams.deltas import last
 from streams.header_names import PRODUCERS_KEY
 from streams.records import Emission, Headers, Record
 from streams.stage import Moment
@@ -55,6 +56,11 @@ class Ending:
         }
 
     @property
+    def attempt_id(self) -> str:
+        """The attempt whose answer this is about; empty if there is no answer."""
+        return self.completion.attempt_id if self.completion else ""
+
+    @property
     def total_ms(self) -> float:
         """Milliseconds since the broker acknowledged the job."""
         return round((self.moment.finished_at - self.head.created_at).total_seconds() * 1000, 3)
@@ -81,7 +87,9 @@ def result(ending: Ending, status: Status, reason: str, output: JsonText | None)
     )
     published = Record(RESULTS.name, head.job_id.encode(), record.to_json(), _headers(RESULTS, ending))
     return Emission(
-        (published, _close(ending)), (_job_event(ending, status.value, reason, output), *_output_text(output, ending))
+        (published, _close(ending)),
+        (_job_event(ending, status.value, reason, output), *_output_text(output, ending)),
+        told=last(head, ending.attempt_id, status.value),
     )
 
 
@@ -162,7 +170,9 @@ def escalation(ending: Ending, reason: str, proposed: JsonText | None, confidenc
     published = Record(ESCALATIONS.name, head.job_id.encode(), record.to_json(), _headers(ESCALATIONS, ending))
     waits = flow_record(HELD, Envelope[Held].made(head=head, payload=held), at)
     return Emission(
-        (published, waits), (_job_event(ending, "escalated", reason, proposed), *_output_text(proposed, ending))
+        (published, waits),
+        (_job_event(ending, "escalated", reason, proposed), *_output_text(proposed, ending)),
+        told=last(head, ending.attempt_id, "escalated"),
     )
 
 

@@ -62,6 +62,8 @@ class Emission:
     events: tuple[Event, ...] = ()
     urgent: bool = True
     """False if nobody waits for it: then it is committed with what comes next, or after a moment."""
+    told: tuple[Record, ...] = ()
+    """What those are told who can't wait for a result, once all this is committed; it may be lost."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,8 @@ from streams.records import Address, Delivery
 
 T = TypeVar("T", bound=Model)
 
-DAY_MS = 86_400_000
+HOUR_MS = 3_600_000
+DAY_MS = 24 * HOUR_MS
 PARTITIONS = 6
 MAX_RECORD_BYTES = 8 * 1024 * 1024
 """What a producer may send."""
@@ -114,6 +115,7 @@ SPENDS = Codec("Spend", Spend)
 ROUTING_STATE = Topic("routing-state", Settings(compact=True))
 
 RESULTS = Topic("results", content_type=JSON)
+DELTAS = Topic("deltas", Settings(retention_ms=HOUR_MS), JSON)
 ESCALATIONS = Topic("escalations", Settings(retention_ms=30 * DAY_MS), JSON)
 RETRIES_10S = Topic("retries.10s")
 RETRIES_5M = Topic("retries.5m")
@@ -137,6 +139,7 @@ TOPICS: tuple[Topic, ...] = (
     ANSWERED,
     VALIDATED,
     RESULTS,
+    DELTAS,
     ESCALATIONS,
     HELD,
     REVIEWS,

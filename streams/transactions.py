@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable
 
 from streams.assignment import Assignment
 from streams.batch import Batch, Commit, batch_of
+from streams.deltas import Tell
 from streams.publisher import Publisher
 from streams.records import Finished
 from streams.source import Source
@@ -26,8 +27,9 @@ Entry = tuple[Source, Finished, Callable[[], None]]
 class Transactions:
     """One per process: what finishes during a commit goes into the next one."""
 
-    def __init__(self, publisher: Publisher) -> None:
+    def __init__(self, publisher: Publisher, tell: Tell | None = None) -> None:
         self._publisher = publisher
+        self._tell = tell
         self._finished: deque[Entry] = deque()
         self._patient: dict[Source, list[Entry]] = {}  # what may wait, older than all else of its source
         self._notes: deque[tuple[Batch, asyncio.Future[None]]] = deque()
@@ -84,8 +86,11 @@ class Transactions:
         if not taken:
             return
         await self._publisher.commit(batch_of((source, one) for source, one, _ in taken))
-        for _, _, committed in taken:
+        for _, finished, committed in taken:
             committed()
+            if self._tell is not None and finished.delivery.assignment.live:
+                for record in finished.emission.told:
+                    self._tell(record)
         if not self._finished and not self._patient:
             self._idle.set()
         elif len(taken) >= BUSY:

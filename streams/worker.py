@@ -13,6 +13,7 @@ from streams.chain import ChainedWork, follower
 from streams.claim_store import ClaimStore
 from streams.claims import ClaimedWork, carries_its_value
 from streams.delays import DelayRunner, DelayWork, PausableSource
+from streams.deltas import Tell
 from streams.handed_on import HandedOn
 from streams.ledger import LEDGER
 from streams.ordered import LedgerWork
@@ -69,6 +70,8 @@ class Worker:
     """Topics of others whose records become jobs."""
     claims: ClaimStore | None = None
     """Where values lie that are too large to travel; without it they travel."""
+    tell: Tell | None = None
+    """How those are told how a job ended who can't wait for its result."""
     clock: Callable[[], datetime] = utc_now
     sleep: Sleep = asyncio.sleep
     drain_s: float = DRAIN_S
@@ -92,7 +95,7 @@ class Worker:
         # 1. the slot: whoever held it is fenced, what it left open is ended
         await self.publisher.open()
         # 2. one source and one runner per stage; 3. run
-        transactions, quarantine = Transactions(self.publisher), Quarantine()
+        transactions, quarantine = Transactions(self.publisher, self.tell), Quarantine()
         runners = self._runners(transactions, quarantine)
         committing = asyncio.create_task(transactions.run())
         apart = asyncio.create_task(quarantine.run())

@@ -1,5 +1,6 @@
 """submit: publish one job and, unless told otherwise, wait for what comes of it."""
 
+from collections.abc import Iterator
 from typing import Annotated, Final
 
 import typer
@@ -11,9 +12,9 @@ from rich.table import Table
 
 from penstock.cli.codes import Exit
 from penstock.cli.job_input import FileInput, JsonInput, TextInput, job_input
-from penstock.cli.output import AsJson, console, errors, ms, number, print_json, say, usd
+from penstock.cli.output import AsJson, console, errors, ms, number, print_json, print_json_line, say, usd
 from penstock.cli.session import session_of
-from penstock.client import JobFields, JobResult, Options, Receipt, SyncClient
+from penstock.client import Delta, JobFields, JobResult, Options, Receipt, SyncClient
 
 COLOURS: Final = {"accepted": "green", "escalated": "yellow", "failed": "red"}
 
@@ -36,9 +37,12 @@ def submit(  # noqa: PLR0913 -- a command's options
     tenant: Annotated[str | None, typer.Option("--tenant", help="On whose behalf.", show_default="default")] = None,
     wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait for the result.")] = True,
     timeout_s: Annotated[float, typer.Option("--timeout", min=0.1, help="Seconds to wait for the result.")] = 60.0,
+    stream: Annotated[bool, typer.Option("--stream", help="Show the answer while it is being written.")] = False,
     as_json: AsJson = False,
 ) -> None:
     """Publish a job and print its result.
+
+    With --stream and --json each piece of the answer is one line, and the last line is the result.
 
     Exit code 0 when it was answered or waits for a person, 1 when it ended otherwise, 4 when it took too long.
     """
@@ -46,7 +50,13 @@ def submit(  # noqa: PLR0913 -- a command's options
     session = session_of(context)
     session.connection()
     fields: JobFields = {} if tenant is None else {"tenant": tenant}
+    if stream and not wait:
+        raise typer.BadParameter("--stream shows what --no-wait does not wait for: drop one of them")
     with SyncClient(settings=session.settings, options=Options(read_results=wait)) as client:
+        if stream:
+            coming = client.stream(workflow, asked, job_id=job_id, timeout_s=timeout_s, **fields)
+            _exit_unless_answered(_lines(coming) if as_json else _written(coming))
+            return
         receipt = client.submit(workflow, asked, job_id=job_id, **fields)
         if not wait:
             _print_receipt(receipt, as_json=as_json)
@@ -54,8 +64,36 @@ def submit(  # noqa: PLR0913 -- a command's options
         with errors.status(f"job {escape(receipt.job_id)} is on its way …"):
             result = client.wait(receipt.job_id, timeout_s, tenant=tenant)
         _print_result(result, as_json=as_json)  # before the client is closed, which takes a moment
+    _exit_unless_answered(result)
+
+
+def _exit_unless_answered(result: JobResult) -> None:
     if not (result.answered or result.open):
         raise typer.Exit(Exit.BAD)
+
+
+def _lines(coming: Iterator[Delta | JobResult]) -> JobResult:
+    """Print what comes as one JSON value a line; the result that it ends with."""
+    item: Delta | JobResult
+    for item in coming:
+        print_json_line(item.to_json() if isinstance(item, JobResult) else item)
+    assert isinstance(item, JobResult), "a stream ends with its result"
+    return item
+
+
+def _written(coming: Iterator[Delta | JobResult]) -> JobResult:
+    """Print an answer as it is being written, and then its result."""
+    attempt = ""
+    for item in coming:
+        if isinstance(item, JobResult):
+            say("" if attempt else "nothing of this answer is shown before it is checked")
+            console.print(panel(item))
+            return item
+        if attempt not in {"", item.attempt_id} and item.text:
+            say("\n… once more, by another attempt:")
+        attempt = item.attempt_id or attempt
+        console.out(item.text, end="", highlight=False)
+    raise AssertionError("a stream ends with its result")
 
 
 def _print_result(result: JobResult, *, as_json: bool) -> None:

@@ -26,6 +26,12 @@ def print_json(value: Any) -> None:
     sys.stdout.write(text.decode() + "\n")
 
 
+def print_json_line(value: Any) -> None:
+    """One JSON value on a line of its own, at once."""
+    sys.stdout.write(orjson.dumps(value, default=plain, option=orjson.OPT_NON_STR_KEYS).decode() + "\n")
+    sys.stdout.flush()
+
+
 def plain(value: Any) -> Any:
     """A value as JSON can hold it."""
     match value:

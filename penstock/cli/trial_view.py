@@ -117,7 +117,8 @@ def evaluation(name: str, done: Evaluation) -> RenderableType:
     """The figures of all cases, by rung and by segment, and the first that were accepted and wrong."""
     table = Table(title=f"{escape(name)}: {len(done.judged)} cases", title_justify="left", box=None, pad_edge=False)
     of_accepted = ("accepted", "of these right", "95 %")
-    columns = ("", "cases", *of_accepted, "to a person", "answers right", "cost", "per accepted", "p50", "p95")
+    times = ("p50", "p95", "first token", "p95")
+    columns = ("", "cases", *of_accepted, "to a person", "answers right", "cost", "per accepted", *times)
     for column in columns:
         table.add_column(column, justify="right" if column else "left")
     table.add_row("all", *_cells(figures(done.judged)), style="bold")
@@ -141,6 +142,8 @@ def _cells(found: Figures) -> tuple[str, ...]:
         usd(found.cost_per_accepted) if found.accepted.count else "",
         ms(found.p50_ms),
         ms(found.p95_ms),
+        ms(found.first_token_p50_ms),
+        ms(found.first_token_p95_ms),
     )
 
 

@@ -21,6 +21,7 @@ from penstock.errors import (
     ResultsLost,
     StaleContext,
 )
+from schemas.side import Delta
 from streams.errors import BrokerAway
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "BrokerAway",
     "Client",
     "ClientClosed",
+    "Delta",
     "InvalidJob",
     "JobFields",
     "JobResult",

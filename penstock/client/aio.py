@@ -10,10 +10,12 @@ from typing import Any, Literal, Self, TypeVar, Unpack, overload
 
 from penstock.client.job import JobFields, Prepared, prepare
 from penstock.client.link import ACKNOWLEDGE_S, Link, Options, Receipt, open_link
+from penstock.client.pieces import Following, Item, Watch
 from penstock.client.result import JobResult
 from penstock.client.words import late_acknowledgement, late_result
 from penstock.errors import ClientClosed, NoResult, NotAcknowledged
 from penstock.settings import Settings
+from schemas.side import Delta
 
 T = TypeVar("T")
 
@@ -133,6 +135,43 @@ class Client:
                 return await asyncio.wrap_future(sent)
         except TimeoutError:
             raise NotAcknowledged(late_acknowledgement(job_id, ACKNOWLEDGE_S)) from None
+
+    async def stream(
+        self,
+        workflow: str,
+        input: Any,  # noqa: A002 -- as above
+        *,
+        job_id: str | None = None,
+        timeout_s: float = 60.0,
+        **fields: Unpack[JobFields],
+    ) -> AsyncIterator[Delta | JobResult]:
+        """Publish a job and give its answer while it is being written, then its result, which alone is the truth.
+
+        A piece of another attempt than the one before it takes the place of all text so far. Where the workflow shows
+        nothing before it is checked, there are no pieces. Pieces may be lost; the result is not. Raises as `submit`.
+        """
+        link, job = self._linked(), prepare(workflow, input, job_id, {**fields, "stream": True})
+        loop, come = asyncio.get_running_loop(), asyncio.Queue[Item]()
+
+        def comes(item: Item) -> None:
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody watches any more
+                loop.call_soon_threadsafe(come.put_nowait, item)
+
+        watch = Watch(job.job_id, job.tenant, comes)
+        await asyncio.to_thread(link.watch, watch)
+        found = link.expect(job.job_id, job.tenant)
+        try:
+            await self._acknowledged(job.job_id, await self._publish(link, job))
+            found.add_done_callback(comes)
+            following = Following(job.job_id, timeout_s)
+            with contextlib.suppress(TimeoutError):
+                while not following.over:
+                    if piece := following.take(await asyncio.wait_for(come.get(), following.wait_s)):
+                        yield piece
+            yield following.result()
+        finally:
+            link.unwatch(watch)
+            link.mailbox.forget(job.job_id, found)
 
     async def wait(self, job_id: str, timeout_s: float = 60.0, *, tenant: str | None = None) -> JobResult:
         """The result of a job that ended after this client was opened, or the escalation with which it waits.

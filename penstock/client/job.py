@@ -36,6 +36,7 @@ class JobFields(TypedDict, total=False):
     max_latency_ms: int
     max_cost_usd: Decimal | str
     audience: Audience | str
+    stream: bool
     metadata: dict[str, str]
     traceparent: str
 

@@ -9,13 +9,15 @@ from typing import Protocol
 
 from penstock.client.job import Prepared
 from penstock.client.mailbox import Mailbox
+from penstock.client.pieces import Pieces, Watch
 from penstock.client.result import JobResult, read_result
+from penstock.client.words import SAFE_TO_REPEAT
 from penstock.errors import ClientClosed, NotAcknowledged
 from penstock.lines import connection
 from penstock.settings import Settings, load_settings
 from streams.kafka.clients import JobPublisher, Read, Reader
 from streams.records import Address, Headers
-from streams.topics import ESCALATIONS, JOBS, RESULTS
+from streams.topics import DELTAS, ESCALATIONS, JOBS, RESULTS
 
 READ_AT_ONCE = 500
 READ_WAIT_S = 0.1
@@ -83,12 +85,22 @@ class Options:
 class Link:
     """Open it in a thread that may block for some seconds; everything else returns at once."""
 
-    def __init__(self, publisher: Publishes, reader: Reads | None, options: Options) -> None:
+    def __init__(
+        self,
+        publisher: Publishes,
+        reader: Reads | None,
+        options: Options,
+        open_pieces: Callable[[], Reads] | None = None,
+    ) -> None:
         self.mailbox = Mailbox(options.remember)
         self._publisher = publisher
         self._reader = reader
         self._topic = options.topic
         self._closed = threading.Event()
+        self._pieces = Pieces()
+        self._open_pieces = open_pieces
+        self._first_watch = threading.Lock()
+        self._watching: threading.Thread | None = None
         self._thread = threading.Thread(target=self._read, name="results", daemon=True)
         if reader is not None:
             self._thread.start()
@@ -129,6 +141,39 @@ class Link:
         if self._reader is None:
             raise ClientClosed("this client was opened with read_results=False: it can submit, but not wait or read")
 
+    def watch(self, watch: Watch) -> None:
+        """Have the pieces of an answer handed over while it is being written; the first time this takes a moment.
+
+        Raises:
+            BrokerAway: the broker does not answer, or has no topic for them.
+            ClientClosed: this client reads no results.
+        """
+        self.require_reader()
+        assert self._open_pieces is not None, "a link that reads results can read pieces of answers"
+        with self._first_watch:
+            if self._watching is None:
+                reader = self._open_pieces()
+                self._watching = threading.Thread(target=self._see, args=(reader,), name="deltas", daemon=True)
+                self._watching.start()
+        self._pieces.add(watch)
+
+    def unwatch(self, watch: Watch) -> None:
+        """Nobody watches this any more."""
+        self._pieces.remove(watch)
+
+    def _see(self, reader: Reads) -> None:
+        """Read pieces until closed. Whatever ends this early, the results come all the same."""
+        try:
+            while not self._closed.is_set():
+                for record in reader.read(READ_AT_ONCE, READ_WAIT_S):
+                    try:
+                        self._pieces.deliver(record.raw.key, record.raw.value)
+                    except ValueError as error:
+                        _warn("a record that is no piece of an answer, left out", record, error)
+        finally:
+            with contextlib.suppress(Exception):
+                reader.close()
+
     def _read(self) -> None:
         assert self._reader is not None
         try:
@@ -145,10 +190,7 @@ class Link:
         try:
             result = read_result(record.address.topic, record.raw.value or b"")
         except ValueError as error:
-            import structlog  # noqa: PLC0415 -- a third of a second, for a line that is seldom written
-
-            log = structlog.get_logger(__name__)
-            log.warning("a record that is no result, left out", address=str(record.address), error=str(error))
+            _warn("a record that is no result, left out", record, error)
         else:
             self.mailbox.deliver(result)
 
@@ -158,10 +200,15 @@ class Link:
         self._closed.set()
         if self._reader is not None:
             self._thread.join(5)
+        if self._watching is not None:
+            self._watching.join(5)
         self.mailbox.close(ClientClosed("the client was closed"))
 
 
-SAFE_TO_REPEAT = "If you submit it again, do it under the same job_id: then a second result can be told for a repeat"
+def _warn(said: str, record: Read, error: Exception) -> None:
+    import structlog  # noqa: PLC0415 -- a third of a second, for a line that is seldom written
+
+    structlog.get_logger(__name__).warning(said, address=str(record.address), error=str(error))
 
 
 def open_link(settings: Settings | None, broker: str | None, options: Options) -> Link:
@@ -181,4 +228,4 @@ def open_link(settings: Settings | None, broker: str | None, options: Options) -
     except BaseException:
         publisher.close()
         raise
-    return Link(publisher, reader, options)
+    return Link(publisher, reader, options, lambda: Reader(line, [DELTAS.name]))

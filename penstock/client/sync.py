@@ -1,5 +1,7 @@
 """The client for programs without an event loop; safe to share between threads."""
 
+import contextlib
+import queue
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future
@@ -9,10 +11,12 @@ from typing import Any, Literal, Self, Unpack, overload
 
 from penstock.client.job import JobFields, Prepared, prepare
 from penstock.client.link import ACKNOWLEDGE_S, Link, Options, Receipt, open_link
+from penstock.client.pieces import Following, Item, Watch
 from penstock.client.result import JobResult
 from penstock.client.words import late_acknowledgement, late_result
 from penstock.errors import ClientClosed, NoResult, NotAcknowledged
 from penstock.settings import Settings
+from schemas.side import Delta
 
 
 class SyncClient:
@@ -121,6 +125,34 @@ class SyncClient:
             raise
         sent.add_done_callback(lambda _: self._slots.release())
         return sent
+
+    def stream(
+        self,
+        workflow: str,
+        input: Any,  # noqa: A002 -- as above
+        *,
+        job_id: str | None = None,
+        timeout_s: float = 60.0,
+        **fields: Unpack[JobFields],
+    ) -> Iterator[Delta | JobResult]:
+        """Publish a job and give its answer while it is being written, then its result; see `Client.stream`."""
+        link, job = self._linked(), prepare(workflow, input, job_id, {**fields, "stream": True})
+        come: queue.SimpleQueue[Item] = queue.SimpleQueue()
+        watch = Watch(job.job_id, job.tenant, come.put)
+        link.watch(watch)
+        found = link.expect(job.job_id, job.tenant)
+        try:
+            _acknowledged(job.job_id, self._publish(link, job))
+            found.add_done_callback(come.put)
+            following = Following(job.job_id, timeout_s)
+            with contextlib.suppress(queue.Empty):
+                while not following.over:
+                    if piece := following.take(come.get(timeout=following.wait_s)):
+                        yield piece
+            yield following.result()
+        finally:
+            link.unwatch(watch)
+            link.mailbox.forget(job.job_id, found)
 
     def wait(self, job_id: str, timeout_s: float = 60.0, *, tenant: str | None = None) -> JobResult:
         """The result of a job that ended after this client was opened, or the escalation with which it waits.

@@ -1,6 +1,6 @@
 """Sentences that both clients say."""
 
-from penstock.client.link import SAFE_TO_REPEAT
+SAFE_TO_REPEAT = "If you submit it again, do it under the same job_id: then a second result can be told for a repeat"
 
 
 def late_acknowledgement(job_id: str, seconds: float) -> str:

@@ -43,20 +43,23 @@ class Call:
         """Take up a piece of the answer; False if it is too much."""
         self._pieces.append(piece)
         self._size += len(piece)
-        if self._events is not None and self.first_token_ms is None:
+        if self._events is not None and (self.first_token_ms is None or self.request.on_text is not None):
             self._look_for_text(self._events, piece)
         return self._size <= MAX_RESPONSE_BYTES
 
     def _look_for_text(self, events: EventReader, piece: bytes) -> None:
-        """Note when the first text came; from then on nothing is read before the answer is whole."""
+        """Note when the first text came; from then on nothing is read before the answer is whole, or for who waits."""
         assert self._reader is not None
         try:
             found = bodies(list(events.feed(piece)))
         except StreamError:
             return
-        if not isinstance(found, str) and any(self._reader.delta(one) for one in found):
+        text = "" if isinstance(found, str) else "".join(map(self._reader.delta, found))
+        if text and self.first_token_ms is None:
             assert self._sent_at is not None, "an answer before the call was sent"
             self.first_token_ms = (self._clock() - self._sent_at) * 1000
+        if text and self.request.on_text is not None:
+            self.request.on_text(text)
 
     @property
     def received(self) -> bytes:

@@ -1,5 +1,6 @@
 """The port of model providers: a request goes out, a reply or a classified failure comes back, each as a value."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final, Protocol, TypeAlias
@@ -37,7 +38,8 @@ class CompletionRequest:
     `total_timeout_s` counts from the moment when a slot is free; `left_s` is what is left of the job's deadline and
     bounds both the wait for a slot, which took `queue_ms`, and the call. `output_schema` is the answer's JSON Schema,
     encoded, if the model shall be held to it; `structure` says how. A stream must begin within
-    `first_token_timeout_s`, and go on within `between_tokens_timeout_s` each time. It `repeats` a call of this target.
+    `first_token_timeout_s`, and go on within `between_tokens_timeout_s` each time; `on_text` is given its text as it
+    comes. It `repeats` a call of this target.
     """
 
     attempt_id: str
@@ -57,6 +59,7 @@ class CompletionRequest:
     between_tokens_timeout_s: float | None = None
     queue_ms: float = 0.0
     repeats: bool = False
+    on_text: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,6 +25,7 @@ from streams.topics import (
     CONTROL,
     DEAD_LETTER_ACTIONS,
     DEAD_LETTERS,
+    DELTAS,
     ESCALATIONS,
     FLOW,
     HELD,
@@ -141,9 +142,9 @@ def producer(connection: Connection) -> tuple[Grant, ...]:
 
 
 def reader(connection: Connection) -> tuple[Grant, ...]:
-    """Who reads results, by Penstock's client or any other without a group of its own."""
+    """Who reads results, and answers while they are being written, by any client without a group of its own."""
     wishes = _Wishes(connection)
-    wishes.topics([RESULTS.name], "Read", "Describe")
+    wishes.topics([RESULTS.name, DELTAS.name], "Read", "Describe")
     wishes.groups(["reader"], "Describe")
     return wishes.grants()
 
@@ -186,7 +187,7 @@ def worker(
     if not stages:
         return wishes.grants()
     waiting = [topic for group in GROUPS if group.stage == DELAYS for topic in group.topics]
-    ends = [topic.name for topic in (RESULTS, ESCALATIONS, CONTEXT_REQUESTS, HELD, SPEND, TRACES)]
+    ends = [topic.name for topic in (RESULTS, DELTAS, ESCALATIONS, CONTEXT_REQUESTS, HELD, SPEND, TRACES)]
     wishes.topics([*PRODUCERS, *FLOW, *waiting, *ends], "Write")
     for instance in instances:
         wishes.transactions(f"{instance}.{name}.", prefixed=True)

@@ -98,6 +98,20 @@ class Connection:
             }
         )
 
+    def hasty_producer(self) -> Producer:
+        """A producer for what is out of date before a repetition of it could help."""
+        return Producer(
+            self._base()
+            | {
+                "acks": "1",
+                "linger.ms": 5,
+                "message.timeout.ms": 5_000,
+                "queue.buffering.max.messages": 10_000,
+                "compression.type": "lz4",
+                "partitioner": "consistent_random",
+            }
+        )
+
     def idempotent_producer(self, linger_ms: float = 5) -> Producer:
         """A producer for records outside transactions: jobs, control, registry."""
         return Producer(

@@ -14,6 +14,7 @@ from streams.topics import (
     CONTROL,
     DEAD_LETTER_ACTIONS,
     DEAD_LETTERS,
+    DELTAS,
     ESCALATIONS,
     HELD,
     JOBS,
@@ -53,7 +54,7 @@ READ_BESIDE_THE_MAP = {
     REGISTRY: "the follower of every process",
     SNAPSHOT_VERSIONS: "the follower of every process",
 }
-FOR_PEOPLE = {RESULTS, ESCALATIONS, DEAD_LETTERS, CONTEXT_REQUESTS}
+FOR_PEOPLE = {RESULTS, DELTAS, ESCALATIONS, DEAD_LETTERS, CONTEXT_REQUESTS}
 
 
 def test_every_topic_is_read_by_something_or_meant_for_people():

@@ -25,6 +25,7 @@ from sinks.flush import insert_part
 from sinks.memory import MemorySink
 from streams.batch import SCHEMA, TABLE
 from streams.control import ControlHistory
+from streams.deltas import Deltas
 from streams.memory import MemoryBroker, MemoryPublisher, MemorySource
 from streams.pipeline import STAGES, Processors, pipeline
 from streams.records import Record
@@ -202,6 +203,7 @@ class Line:
             claims=self.claims,
             sources=self.sources,
             every_topic=self.every_topic,
+            tell=self.broker.append,
         )
         self.running = asyncio.create_task(self.worker.run())
 
@@ -210,7 +212,9 @@ class Line:
         processors = {
             "intake": Intake(catalog, self.control, clock),
             "routing": Routing(catalog, self.control, clock),
-            "inference": Inference(catalog, providers, self.control, clock, self._wait, lambda: 1.0),
+            "inference": Inference(
+                catalog, providers, self.control, clock, self._wait, lambda: 1.0, show=Deltas(self.broker.append)
+            ),
             "validation": Validation(catalog, self.control),
             "grading": Grading(catalog, self.control, clock),
         }

@@ -101,6 +101,22 @@ def message():
     return "Please freeze my card, I think somebody stole it"
 
 
+def test_an_answer_is_read_while_it_is_written(worker, cli, message):
+    """The pieces are the text that the model wrote, numbered; the last word and the result are of one mind."""
+    code, out, err = cli("submit", "banking_intent", "--text", message, "--job-id", "j-shown", "--stream", "--json")
+    *pieces, result = map(json.loads, out.splitlines())
+    assert (code, result["job_id"]) == (0, "j-shown"), err
+    assert pieces[-1]["status"] == result["status"]
+    answered = [piece for piece in pieces[:-1] if piece["attempt_id"] == pieces[-1]["attempt_id"]]
+    assert json.loads("".join(piece["text"] for piece in answered)) == (result["output"] or result["proposed"])
+    assert [piece["seq"] for piece in answered] == list(range(len(answered)))
+    code, out, _ = cli("submit", "banking_intent", "--text", message, "--stream")
+    assert code == 0
+    assert '{"intent":"' in out
+    code, _, err = cli("submit", "banking_intent", "--text", message, "--stream", "--no-wait")
+    assert (code, "drop one of them" in err) == (2, True)
+
+
 def test_status_knows_each_stage(worker, cli):
     """With everything up the exit code is 0, and every consumer group has its lag."""
     code, out, _ = cli("status", "--json")

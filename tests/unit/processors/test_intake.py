@@ -32,14 +32,15 @@ def _snapshot(clock, **changes):
 
 
 async def test_a_good_job_is_admitted_with_what_intake_settles(submit, desk, a_job):
-    """Version, control state, risk, priority and segments go into the head."""
-    job = a_job(segments={"region": "eu"}, priority="high")
+    """Version, control state, risk, priority, segments and whether a user reads along go into the head."""
+    job = a_job(segments={"region": "eu"}, priority="high", audience="user")
     outcome = await submit(job)
     assert outcome == Pass(
         Admitted(job=job),
         head={
             "workflow_version": desk.version,
             "control_version": 7,
+            "shown": True,
             "risk": Risk.NORMAL,
             "priority": Priority.HIGH,
             "segments": {"region": "eu", "length_bucket": "short"},

@@ -29,7 +29,7 @@ def test_producers_and_readers_do_only_that():
     """Who publishes can't read what others publish, nor results; who reads results writes nothing."""
     assert rights("producer")["p.jobs"] == {"Write", "Describe"}
     assert "p.results" not in rights("producer")
-    assert rights("reader") == {"p.results": {"Read", "Describe"}}
+    assert rights("reader") == {"p.results": {"Read", "Describe"}, "p.deltas": {"Read", "Describe"}}
     assert rights("retriever") == {
         "p.snapshot-versions": {"Write", "Describe"},
         "p.context-requests": {"Read", "Describe"},

@@ -7,11 +7,11 @@ from penstock.client.link import Link
 from schemas.base import JsonText
 from schemas.job import Job
 from schemas.result import Result, ResultUsage, Timings
-from schemas.side import Escalation
+from schemas.side import Delta, Escalation
 from schemas.stages import Status
 from streams.kafka.clients import Read
 from streams.records import Address, Raw
-from streams.topics import ESCALATIONS, RESULTS
+from streams.topics import DELTAS, ESCALATIONS, RESULTS
 
 
 class Broker:
@@ -24,6 +24,7 @@ class Broker:
         self.refuse = None
         self.records = []
         self.closed = 0
+        self.deltas = None
 
     def publish(self, topic, value, key, headers, acknowledged):
         self.published.append((topic, value, key, dict(headers)))
@@ -50,6 +51,12 @@ class Broker:
 
     def escalate(self, job_id, tenant="default"):
         self.put(ESCALATIONS.name, escalation_bytes(job_id, tenant))
+
+    def write(self, text, job_id="j1", attempt_id="default/j1/0/0/1", seq=0, **more):
+        """A piece of an answer."""
+        fields = {"job_id": job_id, "attempt_id": attempt_id, "seq": seq, "text": text, "tenant": "default"}
+        piece = Delta(**fields | more)
+        self.deltas.records.append(Read(Address(DELTAS.name, 0, 0), Raw(job_id.encode(), piece.to_json()), 0))
 
     def close(self):
         self.closed += 1
@@ -104,7 +111,9 @@ Broker.escalation_bytes = staticmethod(escalation_bytes)
 
 @pytest.fixture
 def broker():
-    return Broker()
+    made = Broker()
+    made.deltas = Broker()
+    return made
 
 
 @pytest.fixture
@@ -112,7 +121,7 @@ def opened(broker, monkeypatch):
     """Give a function that opens a client of either kind on the broker in memory."""
 
     def open_link(_settings, _broker, options):
-        return Link(broker, broker if options.read_results else None, options)
+        return Link(broker, broker if options.read_results else None, options, lambda: broker.deltas)
 
     def make(kind, **options):
         client = kind(options=Options(**options))
