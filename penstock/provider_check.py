@@ -9,9 +9,9 @@ from typing import Any, Final
 
 import orjson
 
-from processors.inference import structure_of
 from processors.models import Capability, Model, Models
 from processors.pricing import cost
+from processors.providers.offering import structure_of
 from processors.providers.port import ChatMessage, CompletionRequest, Provider, Reply, Structure
 
 MAX_TOKENS: Final = 64
@@ -62,7 +62,7 @@ async def check(models: Models, providers: Mapping[str, Provider], names: tuple[
 async def _check(models: Models, providers: Mapping[str, Provider], name: str) -> Checked:
     model = models.models[name]
     settings = models.providers[model.provider]
-    structure = structure_of(model)
+    structure = structure_of(model, settings.dialect)
     request = CompletionRequest(
         attempt_id=f"check/{name}/0/0/1",
         model=model,

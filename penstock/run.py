@@ -26,6 +26,7 @@ from processors.inference import Inference
 from processors.intake import Intake, Permitted
 from processors.providers.http import connect
 from processors.providers.port import Provider
+from processors.providers.tools_http import HttpTools
 from processors.releases import Act
 from processors.reviewing import Reviewing
 from processors.routing import Routing
@@ -111,6 +112,7 @@ class Process:
         awake = Awake()
         watching = asyncio.create_task(awake.run())
         providers = connect(self._catalog.models, before_call=awake.before_call)
+        self._tools = HttpTools(awake.before_call)
         await self._vitals.open()
         try:
             await asyncio.to_thread(follower.start)
@@ -123,7 +125,7 @@ class Process:
             follower.close()
             await self._vitals.close()
             await asyncio.to_thread(self._teller.close)
-            await asyncio.gather(*(provider.aclose() for provider in providers.values()))
+            await asyncio.gather(self._tools.aclose(), *(provider.aclose() for provider in providers.values()))
             slot.close()
 
     def _activate_missing(self) -> None:
@@ -208,7 +210,14 @@ class Process:
                 intake=Intake(catalog, control, clock, _permitted(self.settings)),
                 routing=Routing(catalog, control, clock),
                 inference=Inference(
-                    catalog, providers, control, clock, asyncio.sleep, random.random, show=Deltas(self._teller.tell)
+                    catalog,
+                    providers,
+                    control,
+                    clock,
+                    asyncio.sleep,
+                    random.random,
+                    show=Deltas(self._teller.tell),
+                    tools=self._tools,
                 ),
                 validation=Validation(catalog, control),
                 grading=Grading(catalog, control, clock),

@@ -29,7 +29,9 @@ from processors.models import Models
 from processors.outcome import Outcome, Processor
 from processors.providers.http import connect
 from processors.providers.port import Provider
+from processors.providers.tools_http import HttpTools
 from processors.routing import Routing
+from processors.tools.port import ToolCaller
 from processors.validation import Validation
 from processors.workflow import Workflow
 from schemas.base import JsonText, json_text
@@ -100,6 +102,7 @@ class Trials:
         providers: where the models answer, by provider name.
         control: which version is in force for each workflow, and what is killed.
         clock: the time.
+        tools: where tools are called; needed for versions that have some.
     """
 
     def __init__(
@@ -108,6 +111,7 @@ class Trials:
         providers: Mapping[str, Provider],
         control: ControlState,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+        tools: ToolCaller | None = None,
     ) -> None:
         def switches() -> ControlState:
             return control
@@ -118,7 +122,7 @@ class Trials:
         self._run = Processors(
             intake=Intake(catalog, switches, clock),
             routing=Routing(catalog, switches, clock),
-            inference=Inference(catalog, providers, switches, clock, asyncio.sleep, chance),
+            inference=Inference(catalog, providers, switches, clock, asyncio.sleep, chance, tools=tools),
             validation=Validation(catalog, switches),
             grading=Grading(catalog, switches, clock),
         )
@@ -165,11 +169,11 @@ async def opened(models: Models, bundle: Bundle) -> AsyncIterator[Trials]:
     catalog.add(bundle)
     compiled = catalog.workflow(bundle.workflow, bundle.version)
     assert compiled is not None, "it was added a moment ago"
-    providers = connect(models)
+    providers, tools = connect(models), HttpTools()
     try:
-        yield Trials(catalog, providers, in_force(compiled))
+        yield Trials(catalog, providers, in_force(compiled), tools=tools)
     finally:
-        await asyncio.gather(*(provider.aclose() for provider in providers.values()))
+        await asyncio.gather(tools.aclose(), *(provider.aclose() for provider in providers.values()))
 
 
 class _Trip:

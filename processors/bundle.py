@@ -1,8 +1,8 @@
 """A workflow's folder into a bundle: exactly the files that change what the workflow does, and so its version.
 
-workflow.toml, prompts/<name>/*.md, input.schema.json, output.schema.json, rules.toml, calibration.json, prior.json
-and policy.cases.jsonl are the bundle. evals/ and README.md are not: adding a case or mending a sentence makes no new
-version. Line ends are the same on every system.
+workflow.toml, prompts/<name>/*.md, tools/<name>.toml, input.schema.json, output.schema.json, rules.toml,
+calibration.json, prior.json and policy.cases.jsonl are the bundle. evals/ and README.md are not: adding a case or
+mending a sentence makes no new version. Line ends are the same on every system.
 """
 
 import re
@@ -24,6 +24,7 @@ CASES = "evals/cases.jsonl"
 
 _NAMED = (SETTINGS, INPUT_SCHEMA, OUTPUT_SCHEMA, RULES, CALIBRATION, PRIOR, POLICY_CASES)
 _PROMPT = re.compile(r"prompts/[a-z][a-z0-9_-]*/[a-z][a-z0-9_-]*\.md")
+_TOOL = re.compile(r"tools/[a-z][a-z0-9_-]{0,62}\.toml")
 _BESIDE = re.compile(r"README\.md|evals/.+|(.*/)?\.[^/]*")
 NAME = re.compile(r"[a-z][a-z0-9_]{0,62}")
 
@@ -48,8 +49,9 @@ def scan(folder: Path) -> tuple[dict[str, str], tuple[Problem, ...]]:
         name = path.relative_to(folder).as_posix()
         if path.is_dir() or _BESIDE.fullmatch(name):
             continue
-        if name not in _NAMED and not _PROMPT.fullmatch(name):
-            mend = f"{nearest(name, _NAMED)}; prompts are prompts/<name>/system.md, user.md or another .md to include"
+        if name not in _NAMED and not _PROMPT.fullmatch(name) and not _TOOL.fullmatch(name):
+            beside = "prompts are prompts/<name>/system.md, user.md or another .md to include, tools tools/<name>.toml"
+            mend = f"{nearest(name, _NAMED)}; {beside}"
             problems.append(Problem(name, 0, "", "a workflow has no such file", mend))
             continue
         try:

@@ -4,36 +4,38 @@ import time
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from decimal import Decimal
 
+from processors.attempts import attempt_of
 from processors.catalog import Catalog
 from processors.control import ReadControl
 from processors.freshness import refused, stale
-from processors.models import Capability, Model, ProviderSettings
+from processors.models import Capability, Model
 from processors.outcome import Escalate, Facts, Outcome, Pass, Reject, Retry
 from processors.policy.failure import settle
 from processors.policy.ladder import open_above, shut_model, stopped
 from processors.policy.recovery import LATER_S, Again, Elsewhere, Place, recover
-from processors.pricing import Cost, cost, worst_cost
 from processors.prompts import Rendered, RenderError
+from processors.providers.errors import ErrorClass
+from processors.providers.offering import structure_of
 from processors.providers.port import (
     Answered,
     CompletionRequest,
-    Exchange,
     Failure,
+    OfferedTool,
     Provider,
     Reply,
     Structure,
 )
 from processors.settings import OnRateLimit, Rung
 from processors.showing import Show
+from processors.tools.agent import Means, Steps
+from processors.tools.definitions import Tool
+from processors.tools.port import ToolCaller
 from processors.workflow import Workflow
 from schemas.envelope import Envelope, Head
-from schemas.stages import Answer, Attempt, Completion, Routed, Status, Transition, Usage
+from schemas.stages import Answer, Attempt, Completion, Routed, Status, Transition
 
-BYTES_PER_TOKEN = 4
-"""Of English and of JSON it is 3.3 to 5.6 (o200k); a request's own JSON makes it more."""
-_NOTHING_USED = Usage(input_tokens=0, output_tokens=0)
+_ASKED_IN_VAIN = "the model asked for a tool where it may call none, and answered nothing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,7 @@ class Inference:
     rng: Callable[[], float]
     timer: Callable[[], float] = time.perf_counter
     show: Show | None = None
+    tools: ToolCaller | None = None
 
     async def __call__(self, envelope: Envelope[Routed]) -> Outcome[Answer]:
         """Get an answer from the model that routing chose."""
@@ -84,6 +87,8 @@ class _Round:
         self.target = self.targets.pop(0) if self.targets else rung.model
         self.turns = 0
         self.waits: list[float] = []
+        self.messages = prompt.messages
+        self.steps = self._steps() if rung.tools else None
 
     async def run(self) -> Outcome[Answer]:
         """Attempts until one answers, or until something else is better than another attempt."""
@@ -92,8 +97,14 @@ class _Round:
                 return ended
             provider = self.on.providers[self.on.catalog.models.models[self.target].provider]
             answered = await self._attempt(provider)
-            if isinstance(answered, Reply):
+            if isinstance(answered, Reply) and self.steps is not None and answered.tool_calls and not self.steps.over:
+                self.messages += await self.steps.take(answered, self.attempts[-1].attempt_id)
+                self.turns = 0
+                continue
+            if isinstance(answered, Reply) and answered.text:
                 return self._answer(answered, self.attempts[-1])
+            if isinstance(answered, Reply):
+                answered = Failure(answered.exchange, ErrorClass.RETRYABLE_ELSEWHERE, _ASKED_IN_VAIN)
             recovery = recover(answered, self._place(), self.on.rng(), self._facts(), provider.may_repeat)
             if isinstance(recovery, Elsewhere):
                 self.waits.append(LATER_S if answered.retry_after_s is None else answered.retry_after_s)
@@ -120,7 +131,8 @@ class _Round:
         self.turns += 1
         self.news += provider.news()
         if isinstance(answered, Reply) or answered.attempted:
-            self.attempts.append(self._record(answered, request, started, took_ms))
+            provider_settings = self.on.catalog.models.providers[request.model.provider]
+            self.attempts.append(attempt_of(answered, request, provider_settings, self.prompt.sha256, started, took_ms))
         return answered
 
     def _open_targets(self) -> Iterator[str]:
@@ -147,11 +159,11 @@ class _Round:
         head, rung = self.head, self.rung
         provider = self.on.catalog.models.providers[model.provider]
         logprobs = Capability.LOGPROBS in model.capabilities
-        structure = structure_of(model)
+        structure = structure_of(model, provider.dialect, with_tools=self.steps is not None)
         return CompletionRequest(
             attempt_id=f"{head.tenant}/{head.job_id}/{head.rung}/{head.round}/{len(self.attempts) + 1}",
             model=model,
-            messages=self.prompt.messages,
+            messages=self.messages,
             max_tokens=rung.params.max_tokens or model.max_output_tokens,
             total_timeout_s=rung.total_timeout_s or provider.total_timeout_s,
             left_s=self._left_s(),
@@ -164,8 +176,16 @@ class _Round:
             stream=provider.stream,
             first_token_timeout_s=provider.first_token_timeout_s,
             between_tokens_timeout_s=provider.between_tokens_timeout_s,
+            tools=tuple(map(_offered, self.steps.tools.values())) if self.steps is not None else (),
+            must_answer=self.steps is not None and self.steps.over,
             repeats=self.turns > 0,
         )
+
+    def _steps(self) -> Steps:
+        on, tools = self.on, {name: self.workflow.tools[name] for name in self.rung.tools}
+        assert on.tools is not None, f"{self.workflow.name} has tools, and nobody to call them"
+        means = Means(on.tools, on.control, on.clock, on.sleep, on.rng, on.timer)
+        return Steps(means, self.head, tools, self.workflow.settings.agent, self._left_s)
 
     def _left_s(self) -> float:
         return (self.head.deadline - self.on.clock()).total_seconds()
@@ -187,7 +207,8 @@ class _Round:
         )
 
     def _facts(self) -> Facts:
-        return Facts(attempts=tuple(self.attempts), news=tuple(self.news))
+        uses = () if self.steps is None else tuple(self.steps.uses)
+        return Facts(attempts=tuple(self.attempts), news=tuple(self.news), tool_uses=uses)
 
     def _answer(self, reply: Reply, attempt: Attempt) -> Pass[Answer]:
         completion = Completion.made(
@@ -200,57 +221,11 @@ class _Round:
             tokens=reply.tokens,
             logprobs=reply.logprobs,
             answered_at=self.on.clock(),
+            degraded=() if self.steps is None else self.steps.degraded,
         )
         answer = Answer.made(job=self.routed.job, decision=self.routed.decision, completion=completion)
         return Pass(answer, self._facts())
 
-    def _record(self, answered: Answered, request: CompletionRequest, started: datetime, ms: float) -> Attempt:
-        """The record of one attempt.
 
-        A request that reached no model used nothing and costs nothing; what may have run and told no usage is unknown.
-        """
-        exchange, model = answered.exchange, request.model
-        provider = self.on.catalog.models.providers[model.provider]
-        failure = answered if isinstance(answered, Failure) else None
-        usage = exchange.usage if failure is None or failure.may_have_run else _NOTHING_USED
-        costs = Cost(Decimal(0)) if usage is _NOTHING_USED else cost(usage, provider, model, started)
-        return Attempt.made(
-            attempt_id=request.attempt_id,
-            n=int(request.attempt_id.rpartition("/")[2]),
-            provider=model.provider,
-            model_asked=model.id,
-            model_answered=exchange.model,
-            prompt_sha256=self.prompt.sha256,
-            request=exchange.request,
-            response=exchange.response,
-            http_status=exchange.http_status,
-            finish_reason=exchange.finish_reason,
-            error_class=failure and failure.error_class,
-            error=failure and failure.error,
-            usage=usage,
-            cost_usd=costs.usd,
-            cost_unknown_because=costs.unknown_because,
-            cost_source=costs.source,
-            estimated_usd=None if costs.usd is not None else estimate(exchange, provider, model, started),
-            queue_ms=exchange.queue_ms,
-            first_token_ms=exchange.first_token_ms,
-            sent=failure is None or failure.may_have_run or exchange.http_status is not None,
-            started_at=started,
-            total_ms=ms,
-            provider_request_id=exchange.provider_request_id,
-            limits=exchange.limits,
-        )
-
-
-def estimate(exchange: Exchange, provider: ProviderSettings, model: Model, at: datetime) -> Decimal | None:
-    """What a call probably cost that reported no usage, from how long its texts are; in US dollars."""
-    lengths = (len((text or "").encode("utf-8", "replace")) for text in (exchange.request, exchange.response))
-    read, written = (-(-length // BYTES_PER_TOKEN) for length in lengths)
-    return worst_cost(provider, model, read, written, at)
-
-
-def structure_of(model: Model) -> Structure:
-    """How the model can be held to a schema: by its provider, by a tool that it must call, or by words alone."""
-    if Capability.JSON_SCHEMA in model.capabilities:
-        return Structure.NATIVE
-    return Structure.TOOL if Capability.TOOLS in model.capabilities else Structure.PROMPT
+def _offered(tool: Tool) -> OfferedTool:
+    return OfferedTool(tool.name, tool.settings.description, tool.parameters)

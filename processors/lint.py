@@ -19,6 +19,7 @@ from processors.providers.strictness import refusals
 from processors.sample import sample
 from processors.settings import Rung, WorkflowSettings
 from processors.toml_text import line_of, nearest
+from processors.tools.definitions import FOLDER
 from processors.workflow import Workflow, examine
 from schemas.base import json_text
 from schemas.control import Bundle
@@ -56,6 +57,7 @@ def _of_bundle(bundle: Bundle, models: Models, today: date | None) -> tuple[Work
     if workflow is not None:
         found += _ladder_problems(workflow, models, bundle.files[SETTINGS])
         found += _strictness_problems(workflow, models)
+        found += _unused_tools(workflow)
         found += _prompt_problems(workflow, bundle.files)
         found += _calibration_problems(workflow, today)
         found += _prior_problems(workflow)
@@ -94,11 +96,22 @@ def _ladder_problems(workflow: Workflow, models: Models, text: str) -> Iterator[
             line = line_of(text, ("ladder", i, "params"))
             yield Problem(SETTINGS, line, f"ladder.{i}.params.max_tokens", found, "lower it")
         yield from _window_problems(workflow, i, rung, models, text)
+        if rung.tools and Capability.TOOLS not in model.capabilities:
+            found = f"{rung.model} has no capability tools in models.toml"
+            line = line_of(text, ("ladder", i, "tools"))
+            yield Problem(SETTINGS, line, f"ladder.{i}.tools", found, "take a model that can call them, or drop them")
         for name in rung.fallbacks:
             if name not in models.models:
                 found, mend = f"{name!r} is not in models.toml", nearest(name, models.models)
                 line = line_of(text, ("ladder", i, "fallbacks"))
                 yield Problem(SETTINGS, line, f"ladder.{i}.fallbacks", found, mend)
+
+
+def _unused_tools(workflow: Workflow) -> Iterator[Problem]:
+    offered = {name for rung in workflow.settings.ladder for name in rung.tools}
+    for name in sorted(workflow.tools.keys() - offered):
+        mend = "name it in a rung's tools, or remove it"
+        yield Problem(f"{FOLDER}{name}.toml", 0, "", "no rung offers it to its model", mend, Level.WARNING)
 
 
 def _strictness_problems(workflow: Workflow, models: Models) -> Iterator[Problem]:

@@ -7,7 +7,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from schemas.base import JsonText, Record
 from schemas.envelope import Envelope
-from schemas.stages import Attempt, Decision, Finding, GateDecision, Status, Transition
+from schemas.stages import Attempt, Decision, Finding, GateDecision, Status, ToolUse, Transition
 
 In = TypeVar("In", bound=Record)
 Out = TypeVar("Out", bound=Record)
@@ -39,6 +39,7 @@ class Facts:
     findings: tuple[Finding, ...] = ()
     gate: GateDecision | None = None
     news: tuple[Transition, ...] = ()
+    tool_uses: tuple[ToolUse, ...] = ()
 
 
 NO_FACTS = Facts()

@@ -49,6 +49,8 @@ class Rung(Settings):
     connect_timeout_s: Seconds | None = None
     total_timeout_s: Seconds | None = None
     fallbacks: Annotated[tuple[str, ...], Field(max_length=2)] = ()
+    tools: Annotated[tuple[Name, ...], Field(max_length=20)] = ()
+    """What its model may have called: files of tools/."""
     on_rate_limit: OnRateLimit = OnRateLimit.FALL_OVER
 
     @property
@@ -127,6 +129,13 @@ class Context(Settings):
     ask_again: bool = False
 
 
+class Agent(Settings):
+    """How far a model may go with tools: after so many steps, or calls in all, it must answer with what it has."""
+
+    max_steps: Annotated[int, Field(ge=1, le=20)] = 4
+    max_calls: Annotated[int, Field(ge=1, le=50)] = 8
+
+
 class Slo(Settings):
     """What the owner promises; `latency_ms` counts as the limit of jobs that name none."""
 
@@ -149,6 +158,7 @@ class WorkflowSettings(Settings):
     routing: Routing = Routing()
     failure: Failure = Failure()
     context: Context = Context()
+    agent: Agent = Agent()
     fallback: Fallback | None = None
 
 

@@ -24,6 +24,7 @@ from schemas.stages import Answer, Finding, Validated, Verdict
 STRUCTURE = "structure"
 SCHEMA = "schema"
 RULES = "rules"
+TOOLS = "tools"
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,7 @@ class Validation:
             return workflow
         control = self.control()
         parsed, findings = self._checked(answer.completion.text, workflow, control)
+        findings = (*findings, *_of_tools(answer.completion.degraded))
         output, handed = (parsed.text if parsed else None), ""
         if parsed is not None and workflow.business and all(one.verdict is Verdict.ALLOW for one in findings):
             output, finding, handed = self._ruled(parsed, envelope, workflow, control)
@@ -127,6 +129,13 @@ class Validation:
             verdict, evidence = Verdict.UNKNOWN, f"the check failed: {type(error).__name__}: {error}"
         ms = (self.timer() - begun) * 1000
         return Finding.made(check=check, version=version, verdict=verdict, evidence=evidence, ms=ms)
+
+
+def _of_tools(degraded: tuple[str, ...]) -> tuple[Finding, ...]:
+    """An answer that rests on what no tool could tell is unknown, however sure its model is."""
+    if not degraded:
+        return ()
+    return (Finding.made(check=TOOLS, version="1", verdict=Verdict.UNKNOWN, evidence="; ".join(degraded), ms=0.0),)
 
 
 def _unreadable(text: str, read: list[Parsed]) -> str:

@@ -16,7 +16,8 @@ from processors.policy.rules import VARIABLES, Rule, compile_rules
 from processors.problems import Problem, WorkflowError, errors_of
 from processors.prompts import PER_VERSION, Opening, Prompt, RenderError, Templates, opening, rendered
 from processors.settings import Rung, WorkflowSettings, contradictions
-from processors.toml_text import Settings, line_of, read_toml
+from processors.toml_text import Settings, line_of, nearest, read_toml
+from processors.tools.definitions import FOLDER, Tool, read_tools
 from schemas.base import JsonText, json_text, sha256_hex
 from schemas.control import Bundle
 
@@ -40,6 +41,7 @@ class Workflow:
     fallback: JsonText | None
     rules: tuple[Rule, ...]
     business: Rulebook
+    tools: Mapping[str, Tool]
     variant_hashes: Mapping[str, str]
 
     def rung(self, index: int) -> Rung | None:
@@ -86,6 +88,7 @@ def examine(bundle: Bundle) -> tuple[Workflow | None, tuple[Problem, ...]]:
     rules = reader.rules(settings)
     business = reader.business(output_schema)
     fallback = reader.fallback(settings, output_schema)
+    tools = reader.tools(settings)
     if reader.problems:
         return None, tuple(reader.problems)
     hashes = {rung.variant: _variant_hash(rung, prompts[rung.prompt_name], bundle) for rung in settings.ladder}
@@ -105,15 +108,19 @@ def examine(bundle: Bundle) -> tuple[Workflow | None, tuple[Problem, ...]]:
         fallback=fallback,
         rules=rules,
         business=business,
+        tools=tools,
         variant_hashes=hashes,
     ), ()
 
 
 def _variant_hash(rung: Rung, prompt: Prompt, bundle: Bundle) -> str:
-    """What a calibration is bound to: the prompt with all it includes, the model, its parameters, the output schema."""
+    """What a calibration is bound to: the prompt with all it includes, model, parameters, tools and output schema."""
     prompts = {path: bundle.files[path] for path in prompt.sources}
     params = rung.params.model_dump(exclude_none=True)  # a parameter that is added one day voids nothing
-    return sha256_hex(json_text([prompts, rung.model, params, bundle.files.get(OUTPUT_SCHEMA)]))
+    parts = [prompts, rung.model, params, bundle.files.get(OUTPUT_SCHEMA)]
+    if rung.tools:
+        parts.append({name: bundle.files[f"{FOLDER}{name}.toml"] for name in rung.tools})
+    return sha256_hex(json_text(parts))
 
 
 class _Reader:
@@ -191,6 +198,19 @@ class _Reader:
                     found = f"{name!r} is no field of {OUTPUT_SCHEMA}"
                     mend = f"one of {', '.join(known) or 'its properties'}"
                     self.problems.append(Problem(RULES, line, f"rules.{place}.set", found, mend))
+
+    def tools(self, settings: WorkflowSettings) -> dict[str, Tool]:
+        """The tools, compiled; every one that a rung names must be there."""
+        tools, problems = read_tools(self.files)
+        self.problems.extend(problems)
+        for i, rung in enumerate(settings.ladder):
+            for name in rung.tools:
+                if f"{FOLDER}{name}.toml" not in self.files:
+                    line = line_of(self.files[SETTINGS], ("ladder", i, "tools"))
+                    known = [file.removeprefix(FOLDER).removesuffix(".toml") for file in self.files if FOLDER in file]
+                    said = f"there is no {FOLDER}{name}.toml"
+                    self.problems.append(Problem(SETTINGS, line, f"ladder.{i}.tools", said, nearest(name, known)))
+        return tools
 
     def fallback(self, settings: WorkflowSettings, schema: Schema | None) -> JsonText | None:
         """The fallback's answer as JSON text, if there is one; it must be an answer like any other."""

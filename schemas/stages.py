@@ -97,6 +97,8 @@ class Completion(Record):
     tokens: tuple[str, ...] = ()
     logprobs: tuple[float, ...] = ()
     answered_at: datetime
+    degraded: tuple[str, ...] = ()
+    """What it rests on that could not be found out, one sentence for each tool's call."""
 
 
 class Answer(Record):
@@ -188,6 +190,27 @@ class Usage(Record):
     cache_write_1h_tokens: int | None = None
     reasoning_tokens: int | None = None
     web_searches: int | None = None
+
+
+class ToolUse(Record):
+    """One call of a tool that a model asked for: `ok` with its `response`, `failed`, or `refused` without a try.
+
+    `arguments` is what the model wrote. `attempt_id` is the attempt that asked; `n` counts the calls of its round.
+    """
+
+    attempt_id: str
+    n: int
+    call_id: str
+    tool: str
+    arguments: str
+    status: str
+    error: str | None = None
+    response: str | None = None
+    http_status: int | None = None
+    tries: int
+    idempotency_key: str
+    started_at: datetime
+    total_ms: float
 
 
 class Attempt(Record):

@@ -7,6 +7,7 @@ from datetime import datetime
 from typing import ClassVar
 
 from schemas.base import Money, Record
+from schemas.dead_letter_events import DeadLetterActionEvent, DeadLetterEvent
 
 
 class TraceEvent(Record):
@@ -146,6 +147,26 @@ class TargetEvent(TraceEvent):
     reason: str
 
 
+class ToolCallEvent(TraceEvent):
+    """A tool that a model had called, or that it was refused; `error` is what the model was told to be unknown."""
+
+    TABLE: ClassVar[str] = "tool_calls"
+
+    attempt_id: str
+    n: int
+    gen_ai_tool_call_id: str
+    gen_ai_tool_name: str
+    status: str
+    error: str | None
+    arguments_sha256: str
+    response_sha256: str | None
+    http_response_status_code: int | None
+    tries: int
+    idempotency_key: str
+    started_at: datetime
+    total_ms: float
+
+
 class ChunkEvent(TraceEvent):
     """A piece of the context that a job brought: where it came from, and how old it was.
 
@@ -223,47 +244,6 @@ class ControlEvent(Record):
     git_commit: str = ""
 
 
-class DeadLetterEvent(Record):
-    """A record that was given up on: where it lay, why, and whose job it was, if that is known."""
-
-    TABLE: ClassVar[str] = "dead_letters"
-
-    time: datetime
-    event_id: str
-    stage: str
-    tenant: str
-    job_id: str
-    error_class: str
-    message: str
-    messaging_destination_name: str
-    messaging_kafka_partition: int
-    messaging_kafka_offset: int
-
-
-class DeadLetterActionEvent(Record):
-    """What a person did about a dead letter; the same record is the audit on the topic `dead-letter-actions`.
-
-    `letter` is the dead letter's own address, and the topic's key; `n` counts what was done about it. A redriven job
-    has a new id, `new_job_id`; what was put back as it was has none. `destination` is the topic that it went to.
-    """
-
-    TABLE: ClassVar[str] = "dead_letter_actions"
-
-    time: datetime
-    event_id: str
-    letter: str
-    n: int
-    action: str
-    who: str
-    why: str
-    tenant: str
-    job_id: str
-    new_job_id: str | None
-    destination: str | None
-    stage: str
-    error_class: str
-
-
 Event = TraceEvent | PayloadEvent | ControlEvent | DeadLetterEvent | DeadLetterActionEvent
 TABLES: tuple[type[Event], ...] = (
     StageEvent,
@@ -273,6 +253,7 @@ TABLES: tuple[type[Event], ...] = (
     GradeEvent,
     ChunkEvent,
     TargetEvent,
+    ToolCallEvent,
     JobEvent,
     PayloadEvent,
     ControlEvent,

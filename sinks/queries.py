@@ -5,15 +5,8 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from schemas.base import Record
-from schemas.trace import (
-    AttemptEvent,
-    CheckEvent,
-    DeadLetterEvent,
-    DecisionEvent,
-    GradeEvent,
-    JobEvent,
-    StageEvent,
-)
+from schemas.dead_letter_events import DeadLetterEvent
+from schemas.trace import AttemptEvent, CheckEvent, DecisionEvent, GradeEvent, JobEvent, StageEvent, ToolCallEvent
 from sinks.errors import JobAmbiguous
 from sinks.warehouse import Parameters, Rows, Warehouse
 
@@ -26,6 +19,15 @@ class Call:
 
     event: AttemptEvent
     request: str | None
+    response: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """A tool that a model had called, with its texts; a text is None as for a `Call`."""
+
+    event: ToolCallEvent
+    arguments: str | None
     response: str | None
 
 
@@ -43,6 +45,7 @@ class JobTrace:
     stages: tuple[StageEvent, ...]
     decisions: tuple[DecisionEvent, ...]
     calls: tuple[Call, ...]
+    tools: tuple[ToolCall, ...]
     checks: tuple[CheckEvent, ...]
     grades: tuple[GradeEvent, ...]
     dead_letters: tuple[DeadLetterEvent, ...]
@@ -71,7 +74,9 @@ def _trace(warehouse: Warehouse, job_id: str, tenant: str) -> JobTrace:
     endings = _events(warehouse, JobEvent, JobEvent.TABLE, of_job)
     attempts = _events(warehouse, AttemptEvent, AttemptEvent.TABLE, of_job)
     job = max(endings, key=lambda event: (event.terminal, event.time), default=None)
+    uses = _events(warehouse, ToolCallEvent, ToolCallEvent.TABLE, of_job)
     hashes = [name for event in attempts for name in (event.request_sha256, event.response_sha256)]
+    hashes += [name for event in uses for name in (event.arguments_sha256, event.response_sha256)]
     texts = _texts(warehouse, [*hashes, *((job.input_sha256, job.output_sha256) if job else ())])
     return JobTrace(
         tenant=tenant,
@@ -82,6 +87,9 @@ def _trace(warehouse: Warehouse, job_id: str, tenant: str) -> JobTrace:
         decisions=_events(warehouse, DecisionEvent, DecisionEvent.TABLE, of_job),
         calls=tuple(
             Call(event, texts.get(event.request_sha256), texts.get(event.response_sha256 or "")) for event in attempts
+        ),
+        tools=tuple(
+            ToolCall(event, texts.get(event.arguments_sha256), texts.get(event.response_sha256 or "")) for event in uses
         ),
         checks=_events(warehouse, CheckEvent, CheckEvent.TABLE, of_job),
         grades=_events(warehouse, GradeEvent, GradeEvent.TABLE, of_job),

@@ -12,10 +12,10 @@ from typing import Final
 
 from schemas.avro import Codec, Unreadable
 from schemas.base import from_millis, sha256_hex
+from schemas.dead_letter_events import DeadLetterActionEvent
 from schemas.envelope import Head
 from schemas.job import Job
 from schemas.side import DeadLetter
-from schemas.trace import DeadLetterActionEvent
 from streams.assignment import Assignment
 from streams.claims import without_claim
 from streams.dispatch import job_of

@@ -6,12 +6,13 @@ from typing import Any, TypeVar, assert_never
 
 from processors.outcome import NO_FACTS, Climb, Escalate, Facts, Outcome, Pass, Reject, Retry
 from schemas.base import Record as Model
+from schemas.dead_letter_events import DeadLetterEvent
 from schemas.envelope import Envelope, Head
 from schemas.job import Job
 from schemas.side import DeadLetter
 from schemas.stages import Accepted, Admitted, Decided, Status, Submission
 from schemas.submission import undecided_job
-from schemas.trace import DeadLetterEvent, Event
+from schemas.trace import Event
 from streams import ends, trace_rows
 from streams.records import Delivery, Emission, Raw, Record
 from streams.stage import Again, Moment, Rejects, Stage

@@ -14,7 +14,7 @@ from schemas.result import Result, ResultUsage, SnapshotStamp, Timings, stage_ti
 from schemas.side import ContextRequest, Escalation, Spend, SpendKind
 from schemas.stages import Completion, Decision, GateDecision, Held, Status, Usage
 from schemas.trace import Event, JobEvent
-from streams import trace_rows
+from streams import call_rows, trace_rows
 from streams.deltas import last
 from streams.header_names import PRODUCERS_KEY
 from streams.records import Emission, Headers, Record
@@ -205,7 +205,7 @@ def _job_event(ending: Ending, status: str, reason: str, output: JsonText | None
 
 
 def _output_text(output: JsonText | None, ending: Ending) -> tuple[Event, ...]:
-    return () if output is None else (trace_rows.text("output", output, ending.moment.finished_at),)
+    return () if output is None else (call_rows.text("output", output, ending.moment.finished_at),)
 
 
 def _stamp(job: Job) -> SnapshotStamp | None:

@@ -14,7 +14,8 @@ from prometheus_client import CollectorRegistry, Counter, GCCollector, Histogram
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
-from schemas.trace import DeadLetterEvent, StageEvent
+from schemas.dead_letter_events import DeadLetterEvent
+from schemas.trace import StageEvent
 from streams.batch import Batch
 from streams.records import Finished
 from streams.tiers import TIERS

@@ -5,10 +5,10 @@ from datetime import datetime
 
 import orjson
 
+from schemas.dead_letter_events import DeadLetterActionEvent
 from schemas.headers import JSON, cloud_event
 from schemas.job import Job
 from schemas.submission import MAX_JOB_BYTES
-from schemas.trace import DeadLetterActionEvent
 from streams.batch import trace_records
 from streams.dead_letters import ACTIONS, DROP, REDRIVE, Letter, contents, new_job_id
 from streams.errors import LetterUnfit

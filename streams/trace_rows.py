@@ -1,7 +1,6 @@
 """Facts to trace rows: what a stage learned becomes one row per thing that happened, and moves the head's totals."""
 
 from collections.abc import Iterator
-from datetime import datetime
 from typing import Any
 
 from processors.outcome import NO_FACTS, Climb, Escalate, Facts, Outcome, Pass, Reject, Retry
@@ -11,21 +10,17 @@ from schemas.job import Snapshot
 from schemas.stages import Attempt, Decision, Submission
 from schemas.submission import undecided_job
 from schemas.trace import (
-    AttemptEvent,
     CheckEvent,
     ChunkEvent,
     DecisionEvent,
     Event,
     GradeEvent,
-    PayloadEvent,
     StageEvent,
     TargetEvent,
 )
+from streams.call_rows import attempt_rows, text, tool_rows
 from streams.records import Address
 from streams.stage import Moment
-
-MAX_TEXT = 8 * 1024 * 1024
-"""Bytes of a text that are kept: a row must fit into a record of `traces`."""
 
 OUTCOME_WORDS = {Pass: "pass", Retry: "retry", Climb: "climb", Escalate: "escalate", Reject: "reject"}
 
@@ -150,7 +145,7 @@ def _of_facts(
         yield _decision_row(shared, facts.decision, facts.decided_on)
     for attempt in facts.attempts:
         assert decision is not None, f"{attempt.attempt_id}: an attempt without a decision"
-        yield from _attempt_rows(shared, attempt, decision)
+        yield from attempt_rows(shared, attempt, decision)
     for n, news in enumerate(facts.news):
         yield TargetEvent.of(
             {
@@ -163,6 +158,8 @@ def _of_facts(
                 "reason": news.why,
             }
         )
+    for use in facts.tool_uses:
+        yield from tool_rows(shared, use)
     for finding in facts.findings:
         yield CheckEvent.of(
             {
@@ -203,54 +200,3 @@ def _decision_row(shared: dict[str, Any], decision: Decision, decided_on: str) -
             "inputs": decided_on,
         }
     )
-
-
-def _attempt_rows(shared: dict[str, Any], attempt: Attempt, decision: Decision) -> Iterator[Event]:
-    request = text("request", attempt.request, attempt.started_at)
-    yield request
-    response = None
-    if attempt.response is not None:
-        response = text("response", attempt.response, attempt.started_at)
-        yield response
-    yield AttemptEvent.of(
-        {
-            **shared,
-            "event_id": f"{shared['event_id']}attempt-{attempt.n}",
-            "attempt_id": attempt.attempt_id,
-            "n": attempt.n,
-            "variant": decision.variant,
-            "tier": decision.tier.value,
-            "gen_ai_provider_name": attempt.provider,
-            "gen_ai_request_model": attempt.model_asked,
-            "gen_ai_response_model": attempt.model_answered,
-            "gen_ai_response_finish_reason": attempt.finish_reason,
-            "gen_ai_usage_input_tokens": attempt.usage.input_tokens,
-            "gen_ai_usage_output_tokens": attempt.usage.output_tokens,
-            "gen_ai_usage_cached_tokens": attempt.usage.cache_read_tokens,
-            "cost_usd": attempt.cost_usd,
-            "cost_unknown_because": attempt.cost_unknown_because,
-            "prompt_sha256": attempt.prompt_sha256,
-            "request_sha256": request.sha256,
-            "response_sha256": response.sha256 if response is not None else None,
-            "http_response_status_code": attempt.http_status,
-            "error_class": attempt.error_class,
-            "error": attempt.error,
-            "provider_request_id": attempt.provider_request_id,
-            "limits": attempt.limits,
-            "started_at": attempt.started_at,
-            "total_ms": attempt.total_ms,
-            "gen_ai_usage_cache_write_tokens": attempt.usage.cache_write_tokens,
-            "gen_ai_usage_reasoning_tokens": attempt.usage.reasoning_tokens,
-            "cost_source": attempt.cost_source,
-            "estimated_usd": attempt.estimated_usd,
-            "queue_ms": attempt.queue_ms,
-            "first_token_ms": attempt.first_token_ms,
-            "sent": attempt.sent,
-        }
-    )
-
-
-def text(kind: str, content: str, at: datetime) -> PayloadEvent:
-    """A text as a content-addressed row; its hash is that of the whole, also where a huge one is cut off."""
-    kept = content if len(content) <= MAX_TEXT // 4 else content.encode()[:MAX_TEXT].decode(errors="ignore")
-    return PayloadEvent.made(sha256=sha256_hex(content), kind=kind, time=at, text=kept)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 
 from penstock.cli.codes import Exit, Failed
-from schemas.trace import DeadLetterActionEvent
+from schemas.dead_letter_events import DeadLetterActionEvent
 from streams.dead_letters import Letter, State, Wanted, state_of
 from streams.errors import LetterUnfit
 from streams.kafka.dead_letters import LetterBox

@@ -11,6 +11,7 @@ from penstock import compose, wanted
 from penstock.cli.codes import Exit, Failed
 from penstock.cli.output import AsJson, print_json, say
 from penstock.cli.session import Session, session_of
+from processors.tools.definitions import FOLDER
 from schemas.control import Control, ControlKind, SwitchKind
 from schemas.side import SnapshotVersion
 from streams.kafka.operate import publish_control, publish_snapshot_version
@@ -24,10 +25,11 @@ class Kind(StrEnum):
     WORKFLOW = SwitchKind.WORKFLOW.value
     TENANT = SwitchKind.TENANT.value
     CHECK = SwitchKind.CHECK.value
+    TOOL = SwitchKind.TOOL.value
 
 
 What = Annotated[Kind, typer.Argument(help="What to stop.")]
-Named = Annotated[str, typer.Argument(help="Its name: a model or provider of models.toml, a workflow, a tenant.")]
+Named = Annotated[str, typer.Argument(help="Its name, as in models.toml, in a workflow or in jobs.")]
 Anyway = Annotated[bool, typer.Option("--anyway", help="Even if this project has nothing of that name.")]
 TIMES: Final = ["%Y-%m-%dT%H:%M:%S", "%Y-%m-%d"]
 Why = Annotated[str, typer.Option("--why", help="The reason, for the record.", prompt="why")]
@@ -43,7 +45,7 @@ def register(app: typer.Typer) -> None:
 def kill(
     context: typer.Context, *, kind: What, name: Named, why: Why, anyway: Anyway = False, as_json: AsJson = False
 ) -> None:
-    """Stop a model, a provider, a workflow or a tenant: no new call starts anywhere, within a second.
+    """Stop a model, a provider, a tool, a check, a workflow or a tenant: no new call starts anywhere, within a second.
 
     Jobs go to another rung where there is one, else they wait: nothing is lost.
     """
@@ -83,11 +85,12 @@ def supersede(
 
 def _require_known(session: Session, kind: Kind, name: str) -> None:
     """A misspelt kill switch would stop nothing, and nobody would notice."""
-    models = compose.models(session.settings)
+    models, folders = compose.models(session.settings), compose.workflow_folders(session.settings)
     known: dict[str, list[str]] = {
         SwitchKind.MODEL: list(models.models),
         SwitchKind.PROVIDER: list(models.providers),
-        SwitchKind.WORKFLOW: [folder.name for folder in compose.workflow_folders(session.settings)],
+        SwitchKind.WORKFLOW: [folder.name for folder in folders],
+        SwitchKind.TOOL: sorted({tool.stem for folder in folders for tool in folder.glob(f"{FOLDER}*.toml")}),
     }
     names = known.get(kind.value)
     if names is not None and name not in names:

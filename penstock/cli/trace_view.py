@@ -13,7 +13,7 @@ from penstock.cli.output import UNKNOWN, clock, ms, number, usd
 from processors.models import Dialect
 from processors.providers import Completion, parse
 from schemas.trace import AttemptEvent, CheckEvent, DecisionEvent, GradeEvent, JobEvent, StageEvent, TraceEvent
-from sinks.queries import Call, JobTrace
+from sinks.queries import Call, JobTrace, ToolCall
 
 GOOD: Final = "green"
 BAD: Final = "red"
@@ -23,6 +23,7 @@ COLOURS: Final = {
     "accept": GOOD,
     "accepted": GOOD,
     "allow": GOOD,
+    "ok": GOOD,
     "climb": WAITS,
     "retry": WAITS,
     "escalate": WAITS,
@@ -88,6 +89,9 @@ def _add_stage(root: Tree, event: StageEvent, trace: JobTrace, start: datetime |
     for call in trace.calls:
         if _place(call.event) == _place(event):
             _add_call(stage, call, full=full)
+    for used in trace.tools:
+        if _place(used.event) == _place(event):
+            _add_tool(stage, used, full=full)
     for check in _of(trace.checks, event):
         stage.add(_check(check))
     for grade in _of(trace.grades, event):
@@ -132,6 +136,18 @@ def _add_call(stage: Tree, call: Call, *, full: bool) -> None:
         if (content := answer_in(call.response)) is not None:
             branch.add(_text("answer", content, full=full))
         branch.add(_text("raw response", call.response, full=full))
+
+
+def _add_tool(stage: Tree, used: ToolCall, *, full: bool) -> None:
+    event = used.event
+    status = f"HTTP {event.http_response_status_code} · " if event.http_response_status_code else ""
+    tries = f"{event.tries} tr{'y' if event.tries == 1 else 'ies'}"
+    about = f"asked by attempt {event.attempt_id.rpartition('/')[2]} · {status}{tries} · {ms(event.total_ms)}"
+    said = f": {escape(event.error)}" if event.error else ""
+    branch = stage.add(f"tool {escape(event.gen_ai_tool_name)} → {coloured(event.status)}{said}  [dim]{about}[/]")
+    for label, content in (("arguments", used.arguments), ("response", used.response)):
+        if content is not None:
+            branch.add(_text(label, content, full=full))
 
 
 def _tokens(event: AttemptEvent) -> str:

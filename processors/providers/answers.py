@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
+
+import orjson
 
 from processors.providers.errors import ErrorClass
 from schemas.stages import Usage
@@ -23,11 +26,23 @@ class Ended(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ToolCall:
-    """A tool that the model wants to have called; `arguments` is the JSON text that it wrote."""
+    """A tool that the model wants to have called; `arguments` is the JSON text that it wrote.
+
+    A `signature` is the provider's, and must go back with the call.
+    """
 
     id: str
     name: str
     arguments: str
+    signature: str = ""
+
+    def object(self) -> dict[str, Any]:
+        """The arguments as an object; an empty one where the model wrote none."""
+        try:
+            found = orjson.loads(self.arguments or "{}")
+        except orjson.JSONDecodeError:
+            return {}
+        return found if isinstance(found, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -63,10 +63,10 @@ def _usable(exchange: Exchange, found: Completion) -> Answered:
     by_tool = next((call.arguments for call in found.tool_calls if call.name == ANSWER_TOOL), None)
     if by_tool is not None:
         return Reply(exchange, by_tool)
-    if not found.text:
+    if not found.text and not found.tool_calls:
         said = f"the answer holds no text (finish_reason {found.finish_reason!r})"
         return Failure(exchange, ErrorClass.RETRYABLE_ELSEWHERE, said)
-    return Reply(exchange, found.text, found.logprobs.tokens, found.logprobs.values)
+    return Reply(exchange, found.text, found.logprobs.tokens, found.logprobs.values, found.tool_calls)
 
 
 def broken(request: str, kind: Break, said: str, timing: Timing = NO_TIMING, partial: str | None = None) -> Failure:

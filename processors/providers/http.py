@@ -1,7 +1,7 @@
-"""Providers over HTTP: httpx requests straight to the aiohttp transport. The only file that imports an HTTP client.
+"""Providers over HTTP: httpx requests straight to the aiohttp transport.
 
 `httpx.AsyncClient` is left out on purpose: what its layer adds (cookies, redirects, auth, events) is not wanted here,
-and it was a third of the CPU of a call.
+and it was a third of the CPU of a call. Only this file and `tools_http` import an HTTP client.
 """
 
 import asyncio

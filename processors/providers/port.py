@@ -6,7 +6,7 @@ from enum import StrEnum
 from typing import Any, Final, Protocol, TypeAlias
 
 from processors.models import Model
-from processors.providers.answers import NO_USAGE
+from processors.providers.answers import NO_USAGE, ToolCall
 from processors.providers.errors import ErrorClass
 from schemas.stages import Transition, Usage
 
@@ -24,11 +24,26 @@ class Structure(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChatMessage:
-    """One turn for the model: `role` is system, user or assistant. `encoded` is the turn as JSON, if made before."""
+    """One turn for the model: `role` is system, user, assistant or tool. `encoded` is it as JSON, if made before.
+
+    An assistant's turn may have asked for `tool_calls`; a tool's `answers` the call of that id, under its `name`.
+    """
 
     role: str
     content: str
     encoded: Any = None
+    tool_calls: tuple[ToolCall, ...] = ()
+    answers: str = ""
+    name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class OfferedTool:
+    """A tool that the model may have called: its name, what it is good for, and its arguments' JSON Schema, encoded."""
+
+    name: str
+    description: str
+    parameters: Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +54,7 @@ class CompletionRequest:
     bounds both the wait for a slot, which took `queue_ms`, and the call. `output_schema` is the answer's JSON Schema,
     encoded, if the model shall be held to it; `structure` says how. A stream must begin within
     `first_token_timeout_s`, and go on within `between_tokens_timeout_s` each time; `on_text` is given its text as it
-    comes. It `repeats` a call of this target.
+    comes. It `repeats` a call of this target. Of the `tools` none may be called where the model `must_answer` now.
     """
 
     attempt_id: str
@@ -58,6 +73,8 @@ class CompletionRequest:
     first_token_timeout_s: float | None = None
     between_tokens_timeout_s: float | None = None
     queue_ms: float = 0.0
+    tools: tuple[OfferedTool, ...] = ()
+    must_answer: bool = False
     repeats: bool = False
     on_text: Callable[[str], None] | None = None
 
@@ -83,12 +100,13 @@ class Exchange:
 
 @dataclass(frozen=True, slots=True)
 class Reply:
-    """An answer. `tokens` joined are the text; both are empty when the provider gave no probabilities."""
+    """An answer, or the wish for `tool_calls`. `tokens` joined are the text; both are empty without probabilities."""
 
     exchange: Exchange
     text: str
     tokens: tuple[str, ...] = ()
     logprobs: tuple[float, ...] = ()
+    tool_calls: tuple[ToolCall, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeVar, cast
 from confluent_kafka import OFFSET_BEGINNING, Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from schemas.avro import Unreadable
-from schemas.trace import DeadLetterActionEvent
+from schemas.dead_letter_events import DeadLetterActionEvent
 from streams.dead_letters import ACTIONS, Letter, read_letter
 from streams.errors import BrokerAway, LetterUnfit
 from streams.kafka.connection import Connection

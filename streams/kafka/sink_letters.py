@@ -7,7 +7,7 @@ from typing import Any, cast
 import structlog
 from confluent_kafka import KafkaError, KafkaException, Message
 
-from schemas.trace import DeadLetterEvent
+from schemas.dead_letter_events import DeadLetterEvent
 from streams.errors import BrokerAway
 from streams.kafka.connection import Connection
 from streams.kafka.sink_notes import STAGE

@@ -18,7 +18,8 @@ from confluent_kafka import Consumer, KafkaError, Message
 from schemas.avro import encode_rows, row_schema, rows_fingerprint
 from schemas.base import from_millis
 from schemas.control import Control
-from schemas.trace import TABLES, ControlEvent, DeadLetterEvent, Event
+from schemas.dead_letter_events import DeadLetterEvent
+from schemas.trace import TABLES, ControlEvent, Event
 from sinks.batch import Batch, Item, Limits, Part
 from sinks.errors import BrokenArray, WarehouseAway, WarehouseUnfit
 from sinks.flush import Refused, insert_part

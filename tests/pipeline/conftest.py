@@ -157,6 +157,7 @@ class Line:
         self.running = None
         self.every_topic = False
         self.claims = None
+        self.tools = None
         self.sources = ()
         self._activate()
 
@@ -213,7 +214,14 @@ class Line:
             "intake": Intake(catalog, self.control, clock),
             "routing": Routing(catalog, self.control, clock),
             "inference": Inference(
-                catalog, providers, self.control, clock, self._wait, lambda: 1.0, show=Deltas(self.broker.append)
+                catalog,
+                providers,
+                self.control,
+                clock,
+                self._wait,
+                lambda: 1.0,
+                show=Deltas(self.broker.append),
+                tools=self,
             ),
             "validation": Validation(catalog, self.control),
             "grading": Grading(catalog, self.control, clock),
@@ -222,6 +230,10 @@ class Line:
 
     def control(self):
         return self.history.state
+
+    async def call(self, tool, arguments, key, timeout_s):
+        """Call a tool; who answers can be changed at any time."""
+        return await self.tools.call(tool, arguments, key, timeout_s)
 
     async def _wait(self, seconds):
         self.waits.append(seconds)

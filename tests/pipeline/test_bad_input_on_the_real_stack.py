@@ -19,7 +19,8 @@ from confluent_kafka import Producer
 from penstock import lines
 from processors.policy.breaker import Limits
 from schemas.base import json_text, sha256_hex
-from schemas.trace import TABLES, DeadLetterActionEvent, TargetEvent
+from schemas.dead_letter_events import DeadLetterActionEvent
+from schemas.trace import TABLES, TargetEvent
 from streams.kafka.admin import ensure_topics
 from streams.kafka.clients import Reader
 from streams.kafka.lags import behind, lags

@@ -1,12 +1,13 @@
 """Anthropic's messages: how to ask, and what a body says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 
 import orjson
 
 from processors.providers.answers import Ended, Said, ToolCall
-from processors.providers.port import ANSWER_TOOL, CompletionRequest, Structure
+from processors.providers.offering import Choice, choice, offered
+from processors.providers.port import ANSWER_TOOL, ChatMessage, CompletionRequest, Structure
 from processors.providers.reading import at, count, entries, joined, json_of, text, total
 from schemas.stages import Usage
 
@@ -39,9 +40,7 @@ def encode(request: CompletionRequest) -> bytes:
     body: dict[str, Any] = {
         "model": request.model.id,
         "max_tokens": request.max_tokens,
-        "messages": [
-            {"role": turn.role, "content": turn.content} for turn in request.messages if turn.role != "system"
-        ],
+        "messages": _turns(turn for turn in request.messages if turn.role != "system"),
     }
     if system := "\n\n".join(turn.content for turn in request.messages if turn.role == "system"):
         body["system"] = system
@@ -49,12 +48,41 @@ def encode(request: CompletionRequest) -> bytes:
         body["temperature"] = request.temperature
     if request.structure is Structure.NATIVE:
         body["output_config"] = {"format": {"type": "json_schema", "schema": request.output_schema}}
-    if request.structure is Structure.TOOL:
-        tool = {"name": ANSWER_TOOL, "description": "The answer.", "input_schema": request.output_schema}
-        body["tools"], body["tool_choice"] = [tool], {"type": "tool", "name": ANSWER_TOOL}
+    if tools := offered(request):
+        body["tools"] = [
+            {"name": one.name, "description": one.description, "input_schema": one.parameters} for one in tools
+        ]
+        body["tool_choice"] = {
+            Choice.ANSWER: {"type": "tool", "name": ANSWER_TOOL},
+            Choice.ANY: {"type": "any"},
+            Choice.FREE: {"type": "auto"},
+            Choice.NONE: {"type": "none"},
+        }[choice(request)]
     if request.stream:
         body["stream"] = True
     return orjson.dumps(body)
+
+
+def _turns(turns: Iterable[ChatMessage]) -> list[dict[str, Any]]:
+    """Turns as messages; all answers to the tools of one turn are blocks of one message."""
+    messages: list[dict[str, Any]] = []
+    for turn in turns:
+        if turn.role == "tool":
+            result = {"type": "tool_result", "tool_use_id": turn.answers, "content": turn.content}
+            if messages and messages[-1]["role"] == "user" and isinstance(messages[-1]["content"], list):
+                messages[-1]["content"].append(result)
+            else:
+                messages.append({"role": "user", "content": [result]})
+        elif turn.tool_calls:
+            said = [{"type": "text", "text": turn.content}] if turn.content else []
+            uses = [
+                {"type": "tool_use", "id": call.id, "name": call.name, "input": call.object()}
+                for call in turn.tool_calls
+            ]
+            messages.append({"role": turn.role, "content": [*said, *uses]})
+        else:
+            messages.append({"role": turn.role, "content": turn.content})
+    return messages
 
 
 def read(body: dict[str, Any]) -> Said | str:

@@ -8,6 +8,7 @@ import orjson
 
 from processors.providers.answers import Ended, Logprobs, Said, ToolCall
 from processors.providers.dialects import openai_chat
+from processors.providers.offering import Choice, choice, offered
 from processors.providers.port import ANSWER_TOOL, ChatMessage, CompletionRequest, Structure
 from processors.providers.reading import at, count, entries, joined, json_of, text, total
 from schemas.stages import Usage
@@ -42,15 +43,38 @@ def encode(request: CompletionRequest) -> bytes:
         body["systemInstruction"] = {"parts": [{"text": system}]}
     if request.structure is Structure.NATIVE:
         config |= {"responseMimeType": "application/json", "responseJsonSchema": request.output_schema}
-    if request.structure is Structure.TOOL:
-        declared = {"name": ANSWER_TOOL, "description": "The answer.", "parametersJsonSchema": request.output_schema}
-        body["tools"] = [{"functionDeclarations": [declared]}]
-        body["toolConfig"] = {"functionCallingConfig": {"mode": "ANY", "allowedFunctionNames": [ANSWER_TOOL]}}
+    if tools := offered(request):
+        declared = [
+            {"name": one.name, "description": one.description, "parametersJsonSchema": one.parameters} for one in tools
+        ]
+        body["tools"] = [{"functionDeclarations": declared}]
+        body["toolConfig"] = {
+            "functionCallingConfig": {
+                Choice.ANSWER: {"mode": "ANY", "allowedFunctionNames": [ANSWER_TOOL]},
+                Choice.ANY: {"mode": "ANY"},
+                Choice.FREE: {"mode": "AUTO"},
+                Choice.NONE: {"mode": "NONE"},
+            }[choice(request)]
+        }
     return orjson.dumps(body | {"generationConfig": config})
 
 
 def _turn(turn: ChatMessage) -> dict[str, Any]:
-    return {"role": "model" if turn.role == "assistant" else "user", "parts": [{"text": turn.content}]}
+    if turn.role == "tool":
+        told = {"name": turn.name, "response": orjson.Fragment(turn.content)}
+        told |= {"id": turn.answers} if turn.answers else {}
+        return {"role": "user", "parts": [{"functionResponse": told}]}
+    said = [{"text": turn.content}] if turn.content or not turn.tool_calls else []
+    return {
+        "role": "model" if turn.role == "assistant" else "user",
+        "parts": [*said, *map(_call_part, turn.tool_calls)],
+    }
+
+
+def _call_part(call: ToolCall) -> dict[str, Any]:
+    """A call as the model made it; newer models want their signature back with it."""
+    named = {"name": call.name, "args": call.object()} | ({"id": call.id} if call.id else {})
+    return {"functionCall": named} | ({"thoughtSignature": call.signature} if call.signature else {})
 
 
 def read(body: dict[str, Any]) -> Said | str:
@@ -89,7 +113,8 @@ def _tool_calls(candidate: Any) -> Iterator[ToolCall]:
     for part in _parts(candidate):
         call = part.get("functionCall")
         if isinstance(call, dict):
-            yield ToolCall(text(call, "id") or "", text(call, "name") or "", json_of(call.get("args") or {}))
+            signature = text(part, "thoughtSignature") or ""
+            yield ToolCall(text(call, "id") or "", text(call, "name") or "", json_of(call.get("args") or {}), signature)
 
 
 def _logprobs(candidate: Any) -> Logprobs:

@@ -6,7 +6,8 @@ from typing import Any, Final
 import orjson
 
 from processors.providers.answers import Ended, Logprobs, Said, ToolCall
-from processors.providers.port import ANSWER_TOOL, CompletionRequest, Structure
+from processors.providers.offering import Choice, choice, offered
+from processors.providers.port import ANSWER_TOOL, ChatMessage, CompletionRequest, Structure
 from processors.providers.reading import at, count, entries, joined, json_of, text
 from schemas.stages import Usage
 
@@ -49,7 +50,7 @@ def encode_for_mistral(request: CompletionRequest) -> bytes:
 def _body(request: CompletionRequest) -> dict[str, Any]:
     body: dict[str, Any] = {
         "model": request.model.id,
-        "messages": [turn.encoded or {"role": turn.role, "content": turn.content} for turn in request.messages],
+        "messages": [turn.encoded or _turn(turn) for turn in request.messages],
         request.model.limit_field: request.max_tokens,
     }
     if request.temperature is not None:
@@ -61,11 +62,33 @@ def _body(request: CompletionRequest) -> dict[str, Any]:
     if request.structure is Structure.NATIVE:
         named = {"name": ANSWER_TOOL, "strict": True, "schema": request.output_schema}
         body["response_format"] = {"type": "json_schema", "json_schema": named}
-    if request.structure is Structure.TOOL:
-        function = {"name": ANSWER_TOOL, "description": "The answer.", "parameters": request.output_schema}
-        body["tools"] = [{"type": "function", "function": function}]
-        body["tool_choice"] = {"type": "function", "function": {"name": ANSWER_TOOL}}
+    if tools := offered(request):
+        body["tools"] = [
+            {
+                "type": "function",
+                "function": {"name": one.name, "description": one.description, "parameters": one.parameters},
+            }
+            for one in tools
+        ]
+        body["tool_choice"] = {
+            Choice.ANSWER: {"type": "function", "function": {"name": ANSWER_TOOL}},
+            Choice.ANY: "required",
+            Choice.FREE: "auto",
+            Choice.NONE: "none",
+        }[choice(request)]
     return body
+
+
+def _turn(turn: ChatMessage) -> dict[str, Any]:
+    if turn.role == "tool":
+        return {"role": "tool", "tool_call_id": turn.answers, "content": turn.content}
+    if not turn.tool_calls:
+        return {"role": turn.role, "content": turn.content}
+    calls = [
+        {"id": call.id, "type": "function", "function": {"name": call.name, "arguments": call.arguments}}
+        for call in turn.tool_calls
+    ]
+    return {"role": turn.role, "content": turn.content or None, "tool_calls": calls}
 
 
 def read(body: dict[str, Any]) -> Said | str:

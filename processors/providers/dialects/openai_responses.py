@@ -7,7 +7,8 @@ import orjson
 
 from processors.providers.answers import Ended, Said, ToolCall
 from processors.providers.dialects import openai_chat
-from processors.providers.port import ANSWER_TOOL, CompletionRequest, Structure
+from processors.providers.offering import Choice, choice, offered
+from processors.providers.port import ANSWER_TOOL, ChatMessage, CompletionRequest, Structure
 from processors.providers.reading import at, count, entries, joined, json_of, text
 from schemas.stages import Usage
 
@@ -24,7 +25,7 @@ def encode(request: CompletionRequest) -> bytes:
     """The body of the call. Nothing is stored at the provider."""
     body: dict[str, Any] = {
         "model": request.model.id,
-        "input": [{"role": turn.role, "content": turn.content} for turn in request.messages],
+        "input": [item for turn in request.messages for item in _items(turn)],
         "max_output_tokens": request.max_tokens,
         "store": False,
     }
@@ -37,13 +38,37 @@ def encode(request: CompletionRequest) -> bytes:
     if request.structure is Structure.NATIVE:
         named = {"name": ANSWER_TOOL, "strict": True, "schema": request.output_schema}
         body["text"] = {"format": {"type": "json_schema", **named}}
-    if request.structure is Structure.TOOL:
-        function = {"name": ANSWER_TOOL, "description": "The answer.", "parameters": request.output_schema}
-        body["tools"] = [{"type": "function", "strict": False, **function}]
-        body["tool_choice"] = {"type": "function", "name": ANSWER_TOOL}
+    if tools := offered(request):
+        body["tools"] = [
+            {
+                "type": "function",
+                "strict": False,
+                "name": one.name,
+                "description": one.description,
+                "parameters": one.parameters,
+            }
+            for one in tools
+        ]
+        body["tool_choice"] = {
+            Choice.ANSWER: {"type": "function", "name": ANSWER_TOOL},
+            Choice.ANY: "required",
+            Choice.FREE: "auto",
+            Choice.NONE: "none",
+        }[choice(request)]
     if request.stream:
         body["stream"] = True
     return orjson.dumps(body)
+
+
+def _items(turn: ChatMessage) -> Iterator[dict[str, Any]]:
+    """A turn as items: what a model asked for, and each answer to that, is one of its own."""
+    if turn.role == "tool":
+        yield {"type": "function_call_output", "call_id": turn.answers, "output": turn.content}
+        return
+    if turn.content or not turn.tool_calls:
+        yield {"role": turn.role, "content": turn.content}
+    for call in turn.tool_calls:
+        yield {"type": "function_call", "call_id": call.id, "name": call.name, "arguments": call.arguments}
 
 
 def read(body: dict[str, Any]) -> Said | str:

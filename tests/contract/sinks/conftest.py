@@ -17,13 +17,12 @@ import pytest
 
 from penstock.local.ports import free_port
 from schemas.avro import encode_rows, newest_json
+from schemas.dead_letter_events import DeadLetterActionEvent, DeadLetterEvent
 from schemas.trace import (
     TABLES,
     AttemptEvent,
     CheckEvent,
     ControlEvent,
-    DeadLetterActionEvent,
-    DeadLetterEvent,
     DecisionEvent,
     GradeEvent,
     JobEvent,

@@ -225,7 +225,7 @@ def completion():
 def inference(desk, clock):
     """Give a function that makes an inference over scripts; waits move the clock and are kept in `waits`."""
 
-    def make(*answers, chance=1.0):
+    def make(*answers, chance=1.0, tools=None):
         queue = list(answers)
         waits = []
 
@@ -246,6 +246,7 @@ def inference(desk, clock):
             clock,
             sleep,
             lambda: chance,
+            tools=tools,
         )
         return SimpleNamespace(run=processor, provider=provider, waits=waits)
 

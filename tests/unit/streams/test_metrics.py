@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import pytest
 
-from schemas.trace import DeadLetterEvent, StageEvent
+from schemas.dead_letter_events import DeadLetterEvent
+from schemas.trace import StageEvent
 from sinks.errors import WarehouseAway
 from streams import metrics
 from streams.assignment import Assignment

@@ -9,11 +9,11 @@ import pytest
 
 from schemas.avro import Codec
 from schemas.base import JsonText
+from schemas.dead_letter_events import DeadLetterActionEvent
 from schemas.envelope import Envelope, Head, Header, Origin
 from schemas.job import Audience, Chunk, Job, Risk, Snapshot
 from schemas.stages import Decision, Routed, Tier
 from schemas.submission import MAX_JOB_BYTES, origin_of, read_submission
-from schemas.trace import DeadLetterActionEvent
 from streams.assignment import Assignment
 from streams.dead_letters import ACTIONS, State, Wanted, contents, read_letter, state_of
 from streams.dispatch import dead_letter

@@ -10,10 +10,11 @@ from hypothesis import strategies as st
 from processors.outcome import Reject, Retry
 from schemas.avro import decode_rows
 from schemas.base import JsonText
+from schemas.dead_letter_events import DeadLetterEvent
 from schemas.envelope import Envelope, Head, Header, Origin
 from schemas.job import Job
 from schemas.stages import Admitted, Status
-from schemas.trace import DeadLetterEvent, PayloadEvent, StageEvent
+from schemas.trace import PayloadEvent, StageEvent
 from streams.assignment import Assignment
 from streams.batch import trace_records
 from streams.dispatch import dead_letter, dispatch, failed

@@ -8,7 +8,8 @@ from rich.console import Console
 
 from penstock.cli.app import run_command
 from penstock.local.ports import free_ports
-from schemas.trace import AttemptEvent, CheckEvent, DeadLetterEvent, DecisionEvent, GradeEvent, JobEvent, StageEvent
+from schemas.dead_letter_events import DeadLetterEvent
+from schemas.trace import AttemptEvent, CheckEvent, DecisionEvent, GradeEvent, JobEvent, StageEvent
 from sinks.queries import Call, JobTrace
 
 
@@ -230,6 +231,7 @@ def trace_of():
                 ),
             ),
             "dead_letters": (),
+            "tools": (),
             "input": '{"text": "where is my card?"}',
             "output": '{"intent": "card_arrival"}',
         }

@@ -1,7 +1,8 @@
 from decimal import Decimal
 
 from penstock.cli.trace_view import answer_in, tree
-from sinks.queries import Call
+from schemas.trace import ToolCallEvent, TraceEvent
+from sinks.queries import Call, ToolCall
 
 
 def test_the_whole_story_is_there_in_order(trace_of, text):
@@ -104,3 +105,26 @@ def test_an_answer_is_found_only_in_a_chat_completion():
     assert answer_in('{"choices": [{"message": {"content": "hi"}}]}') == "hi"
     for other in ("", "[]", "{}", '{"choices": []}', '{"choices": [{"message": {"content": null}}]}', "<html>"):
         assert answer_in(other) is None
+
+
+def test_tools_stand_with_the_stage_that_called_them(trace_of, attempt_row, text):
+    """Which tool, how it went, who asked for it; and what it was told and said."""
+    fields = {name: getattr(attempt_row(), name) for name in TraceEvent.model_fields}
+    fields |= {"event_id": "acme/j1/inference/0/0/0/tool-1", "attempt_id": "acme/j1/0/0/1", "n": 1}
+    event = ToolCallEvent(
+        **fields,
+        gen_ai_tool_call_id="c1",
+        gen_ai_tool_name="orders",
+        status="failed",
+        error="HTTP 404",
+        arguments_sha256="1" * 64,
+        response_sha256=None,
+        http_response_status_code=404,
+        tries=2,
+        idempotency_key="k",
+        started_at=attempt_row().started_at,
+        total_ms=12.0,
+    )
+    shown = text(tree(trace_of(tools=(ToolCall(event, '{"order": "A"}', None),))))
+    assert "tool orders → failed: HTTP 404  asked by attempt 1 · HTTP 404 · 2 tries · 12 ms" in shown
+    assert 'arguments  {"order": "A"}' in shown
