@@ -5,11 +5,11 @@ while the log probabilities reported stay those of temperature 1.
 """
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 from functools import lru_cache
 from random import Random
-from typing import assert_never
+from typing import Any, assert_never
 
 import numpy as np
 import orjson
@@ -66,6 +66,8 @@ class Answering:
     text: str
     temperature: float
     random: Random
+    known: Mapping[str, Any] = field(default_factory=dict)
+    """What tools have said, by name."""
 
     def parts(self, plan: Plan | None) -> Iterator[Part]:
         """The answer."""
@@ -116,8 +118,17 @@ class Answering:
         yield Fixed("{")
         for place, (name, plan) in enumerate(fields):
             yield Fixed(("," if place else "") + orjson.dumps(name).decode() + ":")
-            yield from self.parts(plan)
+            yield from (Fixed(self._said(name)),) if self._fits(name, plan) else self.parts(plan)
         yield Fixed("}")
+
+    def _fits(self, name: str, plan: Plan) -> bool:
+        """Whether a tool has said this, and it can stand here."""
+        if name not in self.known or isinstance(plan, Fields | Items | Constant):
+            return False
+        return not isinstance(plan, Pick) or self._said(name).strip('"') in plan.tree.options
+
+    def _said(self, name: str) -> str:
+        return orjson.dumps(self.known[name]).decode()
 
     def _array(self, plan: Items) -> Iterator[Part]:
         wanted = 0 if plan.cites and not self.prompt.sources else max(plan.least, 1)

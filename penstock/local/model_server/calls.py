@@ -16,7 +16,7 @@ from typing import Any
 
 import orjson
 
-from penstock.local.model_server.wire import Completion
+from penstock.local.model_server.completion import Completion
 
 FULL_BYTES = 64 * 2**20
 """A log found larger than this at start is moved aside, over the one moved aside before."""

@@ -1,15 +1,18 @@
 """From a request to a completion: divide, understand, answer, count, cut. Pure but for caches of what was read."""
 
 from random import Random
+from typing import Literal
 
 import orjson
 
 from penstock.local.model_server.answers import Answering, brief
+from penstock.local.model_server.completion import Completion
 from penstock.local.model_server.models import Model
 from penstock.local.model_server.prompt import Turn, divide
 from penstock.local.model_server.schema import SchemaError
 from penstock.local.model_server.tokens import count, write
-from penstock.local.model_server.wire import ChatRequest, Completion, RequestRefusedError
+from penstock.local.model_server.tools import told, wish
+from penstock.local.model_server.wire import ChatRequest, RequestRefusedError
 
 TOKENS_PER_MESSAGE = 4
 TOKENS_PER_ANSWER_START = 3
@@ -33,18 +36,21 @@ def complete(model: Model, chat: ChatRequest, *, call_id: str, now: float, rando
         message = f"Invalid schema for response_format: at {error}."
         raise RequestRefusedError(400, message, param="response_format", code="invalid_json_schema") from error
     seeded = random if chat.seed is None else Random(chat.seed)  # noqa: S311 - sampling, not secrecy
-    answering = Answering(understood.prompt, text, chat.temperature or 0.0, seeded)
-    tokens = write(answering.parts(understood.plan), logprobs=bool(chat.logprobs))
+    called = wish(chat, understood.prompt, text, model.read)
+    answering = Answering(understood.prompt, text, chat.temperature or 0.0, seeded, told(chat.messages))
+    tokens = write(answering.parts(called.plan if called else understood.plan), logprobs=bool(chat.logprobs))
     most = chat.token_limit
+    ended: Literal["stop", "tool_calls"] = "tool_calls" if called else "stop"
     return Completion(
-        id=f"chatcmpl-{call_id}",
+        id=call_id,
         created=int(now),
         model=model.name,
         fingerprint=model.fingerprint,
         tokens=tokens[:most],
-        finish_reason="length" if most is not None and len(tokens) > most else "stop",
+        finish_reason="length" if most is not None and len(tokens) > most else ended,
         prompt_tokens=prompt_tokens,
         top_logprobs=(chat.top_logprobs or 0) if chat.logprobs else None,
+        tool=called.name if called else None,
     )
 
 

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 from aiohttp import web
 
+from penstock.local.model_server.completion import Completion
 from penstock.local.model_server.faults import Fault
-from penstock.local.model_server.wire import Completion, RequestRefusedError
+from penstock.local.model_server.wire import RequestRefusedError
 
 
 def refuse(fault: Fault | None) -> None:

@@ -6,6 +6,7 @@ import hmac
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from random import Random
 from typing import Any
 
@@ -16,12 +17,13 @@ from aiohttp import web
 from penstock.local.model_server.calls import Call, CallLog
 from penstock.local.model_server.completions import complete
 from penstock.local.model_server.effects import abort, cut, malformed, refuse
-from penstock.local.model_server.faults import Fault, FaultError, FaultPlan, parse_all
+from penstock.local.model_server.faults import Fault, FaultError, FaultPlan, parse_all, parse_scenario
 from penstock.local.model_server.latency import Latency, LatencyError
 from penstock.local.model_server.models import Model
 from penstock.local.model_server.settings import Settings
+from penstock.local.model_server.speech import SPEECHES, Speech
 from penstock.local.model_server.streaming import send_stream
-from penstock.local.model_server.wire import ChatRequest, Completion, RequestRefusedError, read_request
+from penstock.local.model_server.wire import ChatRequest, RequestRefusedError, read_json
 
 LARGEST_REQUEST_BYTES = 8 * 2**20
 SHARE_AFTER_FIRST_TOKEN = 0.4
@@ -52,20 +54,22 @@ class ModelServer:
     def app(self) -> web.Application:
         """The routes."""
         app = web.Application(client_max_size=LARGEST_REQUEST_BYTES)
-        app.router.add_post("/v1/chat/completions", self.chat)
+        for path, speech in SPEECHES.items():
+            app.router.add_post(path, partial(self.answer, speech))
         app.router.add_get("/v1/models", self.list_models)
         app.router.add_get("/health", self.health)
         app.router.add_get("/admin/calls", self._admin(lambda _: self._calls.summary()))
         app.router.add_get("/admin/faults", self._admin(lambda _: self._shown_faults()))
         app.router.add_post("/admin/faults", self._admin(self._set_faults))
+        app.router.add_post("/admin/scenario", self._admin(self._play))
         app.router.add_get("/admin/latency", self._admin(lambda _: self._latency.shown()))
         app.router.add_post("/admin/latency", self._admin(self._set_latency))
         app.on_cleanup.append(self._close)
         return app
 
-    async def chat(self, request: web.Request) -> web.StreamResponse:
+    async def answer(self, speech: Speech, request: web.Request) -> web.StreamResponse:
         """Answer one call, and log when it began and how it ended."""
-        chat, raw = await _received(request)
+        chat, raw = await _received(speech, request)
         known = chat if isinstance(chat, ChatRequest) else None
         call = self._calls.began(
             request.headers.get("X-Penstock-Attempt"),
@@ -76,21 +80,21 @@ class ModelServer:
         try:
             self._admit(request)
             if isinstance(chat, RequestRefusedError):
-                return _refused(call, chat)
-            return await self._answer(request, chat, call)
+                return _refused(speech, call, chat)
+            return await self._answer(speech, request, chat, call)
         except RequestRefusedError as error:
-            return _refused(call, error)
+            return _refused(speech, call, error)
         except ConnectionError:
             return web.Response(status=499)  # nobody is there to read it
         except Exception:
             # To the caller a bug here is what it would be at any provider; to whoever runs the server, this line.
             log.exception("a call failed", call=call.id, model=call.model)
-            return _refused(call, RequestRefusedError(500, "The server had an error.", kind="server_error"))
+            return _refused(speech, call, RequestRefusedError(500, "The server had an error.", kind="server_error"))
         finally:
             call.client_gone = request.transport is None or request.transport.is_closing()
             self._calls.ended(call)
 
-    async def _answer(self, request: web.Request, chat: ChatRequest, call: Call) -> web.StreamResponse:
+    async def _answer(self, speech: Speech, request: web.Request, chat: ChatRequest, call: Call) -> web.StreamResponse:
         """1. The model. 2. A fault, if one hits. 3. The answer. 4. Its time. 5. Its bytes, as the fault leaves them."""
         model = self._models.get(chat.model)
         if model is None:
@@ -111,14 +115,13 @@ class ModelServer:
         call.status = 0 if call.fault == "disconnect" else 200
         if chat.stream:
             usage = bool(chat.stream_options and chat.stream_options.include_usage)
-            return await send_stream(
-                request, completion, fault=fault, usage=usage, spread_s=after_first, headers=_headers(call)
-            )
-        return _whole(request, completion, call)
+            chunks = list(speech.chunks(completion, include_usage=usage))
+            return await send_stream(request, chunks, fault=fault, spread_s=after_first, headers=_headers(call))
+        return _whole(request, speech.whole(completion), call)
 
     def _admit(self, request: web.Request) -> None:
         expected = self._settings.api_key
-        given = request.headers.get("Authorization", "").removeprefix("Bearer ")
+        given = request.headers.get("Authorization", "").removeprefix("Bearer ") or request.headers.get("x-api-key", "")
         if expected is not None and not hmac.compare_digest(given.encode(), expected.encode()):
             message = "Incorrect API key provided." if given else "You didn't provide an API key."
             raise RequestRefusedError(401, message, code="invalid_api_key")
@@ -158,6 +161,10 @@ class ModelServer:
 
         return handle
 
+    def _play(self, wanted: Any) -> Any:
+        self._faults.play(parse_scenario(wanted))
+        return self._shown_faults()
+
     def _shown_faults(self) -> dict[str, Any]:
         return {"faults": [fault.model_dump() for fault in self._faults.faults]}
 
@@ -173,20 +180,19 @@ class ModelServer:
         self._calls.close()
 
 
-async def _received(request: web.Request) -> tuple[ChatRequest | RequestRefusedError, bytes]:
+async def _received(speech: Speech, request: web.Request) -> tuple[ChatRequest | RequestRefusedError, bytes]:
     """The request, or why it can't be read; and its bytes."""
     raw = b""
     try:
         raw = await request.read()
-        return read_request(raw), raw
+        return speech.read(read_json(raw)), raw
     except web.HTTPRequestEntityTooLarge:
         return RequestRefusedError(413, f"The request is larger than {LARGEST_REQUEST_BYTES} bytes."), raw
     except RequestRefusedError as error:
         return error, raw
 
 
-def _whole(request: web.Request, completion: Completion, call: Call) -> web.Response:
-    body = completion.body()
+def _whole(request: web.Request, body: bytes, call: Call) -> web.Response:
     if call.fault == "disconnect":
         abort(request)
     elif call.fault == "malformed":
@@ -194,9 +200,9 @@ def _whole(request: web.Request, completion: Completion, call: Call) -> web.Resp
     return web.Response(body=body, headers=_headers(call))
 
 
-def _refused(call: Call, error: RequestRefusedError) -> web.Response:
+def _refused(speech: Speech, call: Call, error: RequestRefusedError) -> web.Response:
     call.status = error.status
-    return web.Response(status=error.status, body=error.body, headers=_headers(call) | error.headers)
+    return web.Response(status=error.status, body=speech.refusal(error), headers=_headers(call) | error.headers)
 
 
 def _headers(call: Call) -> dict[str, str]:

@@ -1,12 +1,12 @@
 """An answer as a stream of server-sent events, whole or broken off by a fault."""
 
 import asyncio
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from penstock.local.model_server.effects import abort, malformed
 from penstock.local.model_server.faults import Fault
-from penstock.local.model_server.wire import Completion
 
 _BREAKS_AFTER = 2
 """Chunks (the role and the first token) that still arrive whole before a fault breaks the stream."""
@@ -14,17 +14,15 @@ _BREAKS_AFTER = 2
 
 async def send_stream(
     request: web.Request,
-    completion: Completion,
+    chunks: Sequence[bytes],
     *,
     fault: Fault | None,
-    usage: bool,
     spread_s: float,
     headers: dict[str, str],
 ) -> web.StreamResponse:
     """Send the chunks, spread over `spread_s` seconds. Raises ConnectionError if the caller has gone."""
     response = web.StreamResponse(headers=headers | {"Content-Type": "text/event-stream", "Cache-Control": "no-cache"})
     await response.prepare(request)
-    chunks = list(completion.chunks(include_usage=usage))
     breaks = fault is not None and fault.kind in {"disconnect", "malformed"}
     for place, chunk in enumerate(chunks):
         if breaks and place == _BREAKS_AFTER:

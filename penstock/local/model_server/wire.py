@@ -1,18 +1,15 @@
-"""The OpenAI chat completions dialect as this server speaks it: requests in, completions, chunks and errors out.
+"""Requests in the words of OpenAI's chat completions, into which those of the other dialects are put.
 
 Ignored without complaint, as harmless: penalties, `logit_bias`, `stop`, `user`, `store`, `metadata`, `service_tier`.
 Refused: more than one choice, content that is not text.
 """
 
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
 import orjson
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from penstock.local.model_server.prompt import Turn
-from penstock.local.model_server.tokens import Token
 
 MOST_TOP_LOGPROBS = 20
 
@@ -33,7 +30,7 @@ class RequestRefusedError(Exception):
         super().__init__(message)
         self.status = status
         self.headers = headers or {}
-        self.body = orjson.dumps({"error": {"message": message, "type": kind, "param": param, "code": code}})
+        self.error = {"message": message, "type": kind, "param": param, "code": code}
 
 
 class _Lenient(BaseModel):
@@ -47,16 +44,36 @@ class TextPart(_Lenient):
     text: str
 
 
+class CalledFunction(_Lenient):
+    """A function that an earlier answer called."""
+
+    name: str
+    arguments: str = ""
+
+
+class ToolCall(_Lenient):
+    """A call of an earlier answer."""
+
+    id: str = ""
+    function: CalledFunction
+
+
 class ChatMessage(_Lenient):
     """One message of the conversation so far."""
 
     role: Literal["system", "developer", "user", "assistant", "tool"]
     content: str | list[TextPart] | None = None
     tool_call_id: str | None = None
+    tool_calls: list[ToolCall] | None = None
+
+    @property
+    def text(self) -> str:
+        """The content as one text."""
+        return self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content or ())
 
     def turn(self) -> Turn:
         """As text; a developer's message is a system message, a tool's answer is a source named after its call."""
-        text = self.content if isinstance(self.content, str) else "\n".join(part.text for part in self.content or ())
+        text = self.text
         match self.role:
             case "developer":
                 return Turn("system", text)
@@ -92,6 +109,34 @@ class StreamOptions(_Lenient):
     include_usage: bool = False
 
 
+class Function(_Lenient):
+    """A function on offer; `parameters` is the JSON Schema of its arguments."""
+
+    name: Annotated[str, Field(min_length=1)]
+    description: str = ""
+    parameters: dict[str, Any] = Field(default_factory=dict)
+
+
+class Tool(_Lenient):
+    """A tool on offer."""
+
+    type: Literal["function"] = "function"
+    function: Function
+
+
+class NamedFunction(_Lenient):
+    """The name of the function that must be called."""
+
+    name: str
+
+
+class NamedTool(_Lenient):
+    """The tool that must be called."""
+
+    type: Literal["function"]
+    function: NamedFunction
+
+
 class ChatRequest(_Lenient):
     """A request for one chat completion."""
 
@@ -107,6 +152,8 @@ class ChatRequest(_Lenient):
     seed: int | None = None
     stream: bool | None = None
     stream_options: StreamOptions | None = None
+    tools: list[Tool] | None = None
+    tool_choice: Literal["none", "auto", "required"] | NamedTool | None = None
 
     @property
     def token_limit(self) -> int | None:
@@ -114,12 +161,21 @@ class ChatRequest(_Lenient):
         return self.max_completion_tokens or self.max_tokens
 
 
-def read_request(raw: bytes) -> ChatRequest:
-    """Decode a request body. Raises RequestRefusedError (400) that names the first thing wrong with it."""
+def read_json(raw: bytes) -> dict[str, Any]:
+    """The body as an object. Raises RequestRefusedError (400)."""
     try:
-        chat = ChatRequest.model_validate(orjson.loads(raw))
+        body = orjson.loads(raw)
     except orjson.JSONDecodeError as error:
         raise RequestRefusedError(400, f"The request body is not JSON: {error}.") from error
+    if not isinstance(body, dict):
+        raise RequestRefusedError(400, "The request body is no JSON object.")
+    return body
+
+
+def read_request(body: dict[str, Any]) -> ChatRequest:
+    """A request in the words of chat completions. Raises RequestRefusedError (400) naming the first thing wrong."""
+    try:
+        chat = ChatRequest.model_validate(body)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = ".".join(str(step) for step in first["loc"]) or "the request"
@@ -129,87 +185,3 @@ def read_request(raw: bytes) -> ChatRequest:
     if chat.top_logprobs is not None and not chat.logprobs:
         raise RequestRefusedError(400, "top_logprobs needs logprobs to be true.", param="top_logprobs")
     return chat
-
-
-@dataclass(frozen=True, slots=True)
-class Completion:
-    """A finished answer, before it is put into the dialect's words."""
-
-    id: str
-    created: int  # seconds since 1970
-    model: str
-    fingerprint: str
-    tokens: list[Token]
-    finish_reason: Literal["stop", "length"]
-    prompt_tokens: int
-    top_logprobs: int | None  # None: log probabilities were not asked for
-
-    @property
-    def content(self) -> str:
-        """The answer's text."""
-        return "".join(token.text for token in self.tokens)
-
-    @property
-    def usage(self) -> dict[str, Any]:
-        """Tokens read and written."""
-        written = len(self.tokens)
-        return {
-            "prompt_tokens": self.prompt_tokens,
-            "completion_tokens": written,
-            "total_tokens": self.prompt_tokens + written,
-            "prompt_tokens_details": {"cached_tokens": 0},
-            "completion_tokens_details": {"reasoning_tokens": 0},
-        }
-
-    def body(self) -> bytes:
-        """The whole answer as one JSON object."""
-        choice = {
-            "index": 0,
-            "message": {"role": "assistant", "content": self.content, "refusal": None},
-            "logprobs": self._logprobs(self.tokens),
-            "finish_reason": self.finish_reason,
-        }
-        return orjson.dumps(self._head("chat.completion") | {"choices": [choice], "usage": self.usage})
-
-    def chunks(self, *, include_usage: bool) -> Iterator[bytes]:
-        """The answer as server-sent events: role, a chunk per token, finish reason, usage if wanted, end mark."""
-        head = self._head("chat.completion.chunk") | ({"usage": None} if include_usage else {})
-        yield _event(head | {"choices": [_delta({"role": "assistant", "content": ""})]})
-        for token in self.tokens:
-            yield _event(head | {"choices": [_delta({"content": token.text}, logprobs=self._logprobs([token]))]})
-        yield _event(head | {"choices": [_delta({}, finish_reason=self.finish_reason)]})
-        if include_usage:
-            yield _event(head | {"choices": [], "usage": self.usage})
-        yield b"data: [DONE]\n\n"
-
-    def _head(self, kind: str) -> dict[str, Any]:
-        return {
-            "id": self.id,
-            "object": kind,
-            "created": self.created,
-            "model": self.model,
-            "system_fingerprint": self.fingerprint,
-        }
-
-    def _logprobs(self, tokens: Iterable[Token]) -> dict[str, Any] | None:
-        if self.top_logprobs is None:
-            return None
-        return {"content": [_with_alternatives(token, self.top_logprobs) for token in tokens], "refusal": None}
-
-
-def _event(chunk: dict[str, Any]) -> bytes:
-    return b"data: " + orjson.dumps(chunk) + b"\n\n"
-
-
-def _delta(delta: dict[str, str], logprobs: Any = None, finish_reason: str | None = None) -> dict[str, Any]:
-    return {"index": 0, "delta": delta, "logprobs": logprobs, "finish_reason": finish_reason}
-
-
-def _with_alternatives(token: Token, most: int) -> dict[str, Any]:
-    """Where the format leaves no choice, the token itself is the only alternative."""
-    alternatives = token.alternatives or ((token.text, token.logprob),)
-    return _spelled(token.text, token.logprob) | {"top_logprobs": [_spelled(*pair) for pair in alternatives[:most]]}
-
-
-def _spelled(text: str, logprob: float) -> dict[str, Any]:
-    return {"token": text, "logprob": logprob, "bytes": list(text.encode())}

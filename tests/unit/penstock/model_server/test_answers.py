@@ -8,6 +8,7 @@ import jsonschema_rs
 import pytest
 
 from penstock.local import banking77
+from penstock.local.model_server.chat import usage
 from penstock.local.model_server.completions import complete
 from penstock.local.model_server.tokens import count
 from penstock.local.model_server.wire import ChatRequest, RequestRefusedError
@@ -151,9 +152,10 @@ def test_the_token_limit_cuts_the_answer(ask):
 def test_usage_counts_what_was_read_and_written(ask):
     """The tokens of the messages and of the answer, and their sum."""
     answer = ask("where is my card", system=LABELS)
-    assert answer.usage["prompt_tokens"] == count(LABELS) + count("where is my card") + 11
-    assert answer.usage["completion_tokens"] == len(answer.tokens)
-    assert answer.usage["total_tokens"] == answer.usage["prompt_tokens"] + answer.usage["completion_tokens"]
+    told = usage(answer)
+    assert told["prompt_tokens"] == count(LABELS) + count("where is my card") + 11
+    assert told["completion_tokens"] == len(answer.tokens)
+    assert told["total_tokens"] == told["prompt_tokens"] + told["completion_tokens"]
 
 
 @pytest.mark.parametrize(
@@ -168,4 +170,4 @@ def test_what_no_model_can_do_is_refused(ask, more, code):
     """A schema that is none, and a prompt over the context window, get an error with the code of the dialect."""
     with pytest.raises(RequestRefusedError) as refused:
         ask("x", **more)
-    assert (refused.value.status, json.loads(refused.value.body)["error"]["code"]) == (400, code)
+    assert (refused.value.status, refused.value.error["code"]) == (400, code)
