@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from processors.amending import UNFIT, amendment, unfit
 from processors.attempts import attempt_of
 from processors.catalog import Catalog
 from processors.control import ReadControl
@@ -89,6 +90,8 @@ class _Round:
         self.waits: list[float] = []
         self.messages = prompt.messages
         self.steps = self._steps() if rung.tools else None
+        self.structure = Structure.PROMPT
+        self.amended = 0
 
     async def run(self) -> Outcome[Answer]:
         """Attempts until one answers, or until something else is better than another attempt."""
@@ -97,14 +100,13 @@ class _Round:
                 return ended
             provider = self.on.providers[self.on.catalog.models.models[self.target].provider]
             answered = await self._attempt(provider)
-            if isinstance(answered, Reply) and self.steps is not None and answered.tool_calls and not self.steps.over:
-                self.messages += await self.steps.take(answered, self.attempts[-1].attempt_id)
-                self.turns = 0
-                continue
-            if isinstance(answered, Reply) and answered.text:
-                return self._answer(answered, self.attempts[-1])
             if isinstance(answered, Reply):
-                answered = Failure(answered.exchange, ErrorClass.RETRYABLE_ELSEWHERE, _ASKED_IN_VAIN)
+                led_to = await self._taken(answered, provider)
+                if led_to is None:
+                    continue
+                if isinstance(led_to, Pass):
+                    return led_to
+                answered = led_to
             recovery = recover(answered, self._place(), self.on.rng(), self._facts(), provider.may_repeat)
             if isinstance(recovery, Elsewhere):
                 self.waits.append(LATER_S if answered.retry_after_s is None else answered.retry_after_s)
@@ -116,6 +118,31 @@ class _Round:
             if isinstance(recovery, Retry) and self.waits:  # of several targets the first that is back will do
                 recovery = replace(recovery, after_s=min(recovery.after_s, *self.waits))
             return settle(recovery, self.workflow)
+
+    async def _taken(self, reply: Reply, provider: Provider) -> Pass[Answer] | Failure | None:
+        """What a reply leads to: an answer, a failure, or nothing yet, because the model is to be asked again."""
+        if self.steps is not None and reply.tool_calls and not self.steps.over:
+            self.messages += await self.steps.take(reply, self.attempts[-1].attempt_id)
+            self.turns = 0
+            return None
+        if not reply.text:
+            return Failure(reply.exchange, ErrorClass.RETRYABLE_ELSEWHERE, _ASKED_IN_VAIN)
+        if (why := self._unfit(reply.text)) is not None and self._may_amend(provider):
+            self.attempts[-1] = self.attempts[-1].but(error_class=UNFIT, error=why)
+            self.messages += amendment(reply.text, why)
+            self.amended += 1
+            return None
+        return self._answer(reply, self.attempts[-1])
+
+    def _unfit(self, text: str) -> str | None:
+        """What is wrong with an answer that nobody has held to the schema."""
+        schema = self.workflow.output_schema
+        return None if schema is None or self.structure is Structure.NATIVE else unfit(text, schema)
+
+    def _may_amend(self, provider: Provider) -> bool:
+        """Whether to ask once more: a job with a limit of cost pays nothing twice before routing has weighed that."""
+        capped = self.routed.job.max_cost_usd is not None
+        return self.amended < self.workflow.settings.amend_times and not capped and provider.may_repeat()
 
     async def _attempt(self, provider: Provider) -> Answered:
         """Ask the target once; what was really asked is an attempt."""
@@ -159,7 +186,7 @@ class _Round:
         head, rung = self.head, self.rung
         provider = self.on.catalog.models.providers[model.provider]
         logprobs = Capability.LOGPROBS in model.capabilities
-        structure = structure_of(model, provider.dialect, with_tools=self.steps is not None)
+        structure = self.structure = structure_of(model, provider.dialect, with_tools=self.steps is not None)
         return CompletionRequest(
             attempt_id=f"{head.tenant}/{head.job_id}/{head.rung}/{head.round}/{len(self.attempts) + 1}",
             model=model,

@@ -152,6 +152,8 @@ class WorkflowSettings(Settings):
     failure_mode: FailureMode = FailureMode.CLOSED
     show_unvalidated: bool | None = None
     """Whether a user may read an answer while it is being written, before any check; by default unless risk is high."""
+    amend_times: Annotated[int, Field(ge=0, le=2)] = 1
+    """How often in a round an answer that does not fit the schema is asked for again, with what is wrong named."""
     review_every_days: Annotated[int, Field(gt=0)] | None = None
     slo: Slo = Slo()
     gate: Gate = Gate()

@@ -16,9 +16,9 @@ from schemas.job import Job
 from schemas.side import SnapshotVersion
 from schemas.stages import Status
 from schemas.submission import MAX_JOB_BYTES
+from streams.call_rows import MAX_TEXT
 from streams.errors import TooManyBugs
 from streams.topics import MAX_BYTES, MAX_OWN_BYTES
-from streams.trace_rows import MAX_TEXT
 from streams.work import BUGS_PER_MINUTE
 
 ROOT = Path(__file__).parents[2]
@@ -372,7 +372,7 @@ async def test_an_answer_that_no_record_can_hold_fails_its_job_alone(line):
     """What the broker would refuse is not tried: the job fails and says so, and others go on being committed."""
     noise = "x" * (MAX_OWN_BYTES + 1)
     line.script = lambda request: (
-        answer(noise, request.model.id) if "huge" in request.messages[-1].content else sure(request)
+        answer(noise, request.model.id) if any("huge" in turn.content for turn in request.messages) else sure(request)
     )
     line.submit("j1", "huge")
     line.submit("j2")
