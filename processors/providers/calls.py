@@ -22,6 +22,7 @@ class Call:
         self.request = request
         self.asked = asked
         self.first_token_ms: float | None = None
+        self.prevented: Exception | None = None
         self._clock = clock
         self._sent_at: float | None = None
         self._pieces: list[bytes] = []
@@ -30,7 +31,7 @@ class Call:
         self._reader: Reader | None = None
 
     def sent(self) -> None:
-        """It has its connection and is sent now."""
+        """It goes onto the wire now."""
         self._sent_at = self._clock()
 
     def answers(self, dialect: Dialect, headers: Mapping[str, str]) -> None:

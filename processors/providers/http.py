@@ -7,9 +7,7 @@ and it was a third of the CPU of a call. Only this file and `tools_http` import 
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable, Mapping
-from contextvars import ContextVar
-from typing import Any
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from urllib.parse import quote
 
 import aiohttp
@@ -43,31 +41,27 @@ _BREAKS: tuple[tuple[tuple[type[BaseException], ...], Break], ...] = (
 _EXPECTED = (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError)
 
 
-_calling: ContextVar[Call] = ContextVar("calling")
-"""The call that the running task makes."""
+class _Body(httpx.AsyncByteStream):
+    """A request's bytes, given out when they go onto the wire: the last moment at which a call can be prevented.
 
+    Between asking for leave and writing nothing else runs. A process can be frozen anywhere: where a hundred calls are
+    begun at once, those that had leave and were not yet written went out when it woke up, for jobs of others by then.
+    """
 
-class _Connector(aiohttp.TCPConnector):
-    """Knows the last moment before a request goes out: when there is a connection for it."""
+    def __init__(self, content: bytes, call: Call, before_call: BeforeCall | None) -> None:
+        self._content = content
+        self._call = call
+        self._before_call = before_call
 
-    before_call: BeforeCall | None = None
-
-    async def connect(
-        self,
-        req: aiohttp.ClientRequest,
-        traces: list[Any],
-        timeout: aiohttp.ClientTimeout,  # noqa: ASYNC109 -- aiohttp's interface
-    ) -> aiohttp.connector.Connection:
-        """A connection to send on. While one was made a frozen process may have lost the job to another."""
-        connection = await super().connect(req, traces, timeout)
-        try:
-            if self.before_call is not None:
-                await self.before_call()
-        except BaseException:
-            connection.close()
-            raise
-        _calling.get().sent()
-        return connection
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        if self._before_call is not None:
+            try:
+                await self._before_call()
+            except Exception as error:
+                self._call.prevented = error  # what is raised here reaches the caller as a broken connection
+                raise
+        self._call.sent()
+        yield self._content
 
 
 class HttpProvider:
@@ -109,8 +103,7 @@ class HttpProvider:
 
     def _session(self) -> aiohttp.ClientSession:
         # The slots bound the connections; a jar would carry cookies from one tenant's call to the next.
-        connector = _Connector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=self._transport.ssl_context)
-        connector.before_call = self._before_call
+        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=self._transport.ssl_context)
         return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
     async def complete(self, request: CompletionRequest) -> Answered:
@@ -164,6 +157,8 @@ class HttpProvider:
         except TimeoutError:
             return call.gave_up(Break.TOTAL_TIMEOUT, f"no answer within {limit:.3g} s")
         except _EXPECTED as error:
+            if call.prevented is not None:
+                raise call.prevented from None
             return call.broken(*_why(error))
         if isinstance(raw, Failure):
             return raw
@@ -178,12 +173,9 @@ class HttpProvider:
         if key.text:
             headers.update(self._asking.authorization(key.text))
         limits = {"timeout": {"connect": request.connect_timeout_s}}
-        # A stream and not `content`, for which httpx would look the headers up and put together what is here already.
-        stream = httpx.ByteStream(body)
+        stream = _Body(body, call, self._before_call)
         sent = httpx.Request("POST", self._url(request), headers=headers, stream=stream, extensions=limits)
-        sent.read()
         sent.headers.encoding = _HEADERS  # a request copies its headers without it
-        _calling.set(call)
         patience = Patience(request)
         try:
             async with patience:

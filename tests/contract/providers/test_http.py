@@ -3,6 +3,7 @@ import gc
 import json
 import socket
 import time
+from collections import Counter
 
 import pytest
 from aiohttp import web
@@ -271,3 +272,45 @@ async def test_providers_are_made_from_models_with_their_keys_from_the_environme
     made = connect(models, {"SOME_KEY": "secret"})
     assert list(made) == ["p"]
     await made["p"].aclose()
+
+
+async def test_between_leave_and_wire_nothing_else_runs(server, ask, monkeypatch):
+    """However many calls begin at once, each is written in the step in which it was asked for leave."""
+    happened, asked = [], Counter()
+    bytes_on_the_wire = calls.Call.sent
+
+    async def before_call():
+        asked[asyncio.current_task()] += 1
+        happened.append(("leave", asyncio.current_task()))
+
+    def sent(call):
+        happened.append(("written", asyncio.current_task()))
+        bytes_on_the_wire(call)
+
+    monkeypatch.setattr(calls.Call, "sent", sent)
+    server.canned = answer("Hi")
+    provider = HttpProvider(ProviderSettings(base_url=server.base_url), before_call=before_call)
+    await asyncio.gather(*(provider.complete(ask(attempt_id=f"t/j{n}/0/0/1")) for n in range(40)))
+    await provider.aclose()
+    for place, (what, task) in enumerate(happened):
+        if what == "written":
+            assert happened[place - 1] == ("leave", task)
+    assert sum(what == "written" for what, _ in happened) == 40
+
+
+async def test_many_calls_that_lost_their_jobs_while_they_were_begun_are_not_made(server, ask):
+    """A process frozen after its calls had leave asks again as it writes: none of them arrives."""
+    frozen = False
+
+    async def before_call():
+        if frozen:
+            raise RuntimeError("not ours any more")
+
+    provider = HttpProvider(ProviderSettings(base_url=server.base_url), before_call=before_call)
+    begun = [asyncio.create_task(provider.complete(ask(attempt_id=f"t/j{n}/0/0/1"))) for n in range(40)]
+    await asyncio.sleep(0)  # all have had leave, none is written
+    frozen = True
+    found = await asyncio.gather(*begun, return_exceptions=True)
+    await provider.aclose()
+    assert {str(one) for one in found} == {"not ours any more"}
+    assert server.seen == []
