@@ -17,7 +17,7 @@ from processors.policy.ladder import open_above, shut_model, stopped
 from processors.policy.recovery import LATER_S, Again, Elsewhere, Place, recover
 from processors.prompts import Rendered, RenderError
 from processors.providers.errors import ErrorClass
-from processors.providers.offering import structure_of
+from processors.providers.offering import structure_of, too_long
 from processors.providers.port import (
     Answered,
     CompletionRequest,
@@ -151,7 +151,7 @@ class _Round:
         if showing is not None:
             request = replace(request, on_text=showing.add)
         started, begun = self.on.clock(), self.on.timer()
-        answered = await provider.complete(request)
+        answered = too_long(request) or await provider.complete(request)
         if showing is not None:
             showing.end()
         took_ms = (self.on.timer() - begun) * 1000

@@ -1,9 +1,14 @@
-"""How a model is held to a schema, which tools a call offers, and how free the model is among them. Pure."""
+"""What a call may be: held to a schema how, with which tools, how free among them, and not too long. Pure."""
 
 from enum import Enum, auto
+from typing import Final
 
 from processors.models import Capability, Dialect, Model
-from processors.providers.port import ANSWER_TOOL, CompletionRequest, OfferedTool, Structure
+from processors.providers.errors import ErrorClass
+from processors.providers.port import ANSWER_TOOL, CompletionRequest, Exchange, Failure, OfferedTool, Structure
+
+MOST_CHARACTERS_PER_TOKEN: Final = 8
+"""No text that people write has more (English has 4 to 6 in o200k)."""
 
 
 class Choice(Enum):
@@ -38,3 +43,22 @@ def structure_of(model: Model, dialect: Dialect, *, with_tools: bool = False) ->
     if by_provider and not (with_tools and dialect is Dialect.GEMINI):
         return Structure.NATIVE
     return Structure.TOOL if Capability.TOOLS in model.capabilities else Structure.PROMPT
+
+
+def too_long(request: CompletionRequest) -> Failure | None:
+    """The failure of a call whose prompt can't fit into the model's window, however its tokens are counted.
+
+    Between what fits for sure and this lies what only the provider can tell.
+    """
+    window = request.model.context_window
+    if window is None:
+        return None
+    characters = sum(len(turn.content) for turn in request.messages)
+    at_least = characters // MOST_CHARACTERS_PER_TOKEN + request.max_tokens
+    if at_least <= window:
+        return None
+    said = (
+        f"the prompt has {characters} characters: with {request.max_tokens} tokens for the answer at least {at_least} "
+        f"tokens, and the window of {request.model.id} has {window}; not sent"
+    )
+    return Failure(Exchange(""), ErrorClass.CONTEXT_TOO_LONG, said, may_have_run=False, attempted=False)

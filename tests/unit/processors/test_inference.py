@@ -308,3 +308,15 @@ async def test_what_was_not_attempted_is_no_attempt(inference, routed):
     assert isinstance(outcome, Retry)
     assert outcome.facts.attempts == ()
     assert "no_slot" in outcome.reason or "no slot" in outcome.reason
+
+
+async def test_what_can_not_fit_is_not_sent(inference, routed, desk, a_job):
+    """A prompt beyond the model's window climbs to a model with a larger one, without a call that must fail."""
+    tiny = desk.models.models["tiny"].model_copy(update={"context_window": 500})
+    desk.catalog.models = desk.models.model_copy(update={"models": {**desk.models.models, "tiny": tiny}})
+    run = inference(answer('{"intent":"a"}'))
+    outcome = await run.run(routed(job=a_job({"text": "x" * 4_000})))
+    assert isinstance(outcome, Climb)
+    assert outcome.reason.startswith("context_too_long: the prompt has 4")
+    assert (run.provider.requests, outcome.facts.attempts) == ([], ())
+    assert isinstance(await run.run(routed(job=a_job({"text": "x" * 2_000}))), Pass)
