@@ -2,9 +2,10 @@
 
 One worker runs all stages while jobs arrive at a steady rate. Versions of a workflow are activated and rolled back, and
 a model is killed and freed again, over and over. From the calls on record (`v_calls`) comes, for each switch, the last
-call that began under the old state: the old version, or the killed model. Two times are shown: from the beginning of
-the command's work (without the start of Python), and from the moment its record was written. At the end every job is
-accounted for, and the worker is the one that was started.
+call that began under the old state: the old version, or the killed model. A job keeps the version that it was taken in
+with, so for versions the last job that was taken in under the old one is shown too: its climbs come after that. Times
+are from the beginning of the command's work (without the start of Python), and from the moment its record was written.
+At the end every job is accounted for, and the worker is the one that was started.
 """
 
 import argparse
@@ -44,7 +45,8 @@ EACH: Final = 20
 """Switches of each kind, by default."""
 PAUSE_S: Final = 1.5
 KILLED: Final = "local-small"
-KINDS: Final = ("activate", "rollback", "kill")
+VERSIONED: Final = ("activate", "rollback")
+KINDS: Final = (*VERSIONED, "kill")
 
 
 @dataclass(frozen=True)
@@ -165,9 +167,13 @@ def measure(stack: EmbeddedStack, rate: float, each: int, console: Console) -> d
             raise LabError(f"promises broken: {lost}")
         ends = [*(one.began for one in hand.done[1:]), time.time()]
         found = [(one, _last_call(site, one, until)) for one, until in zip(hand.done, ends, strict=True)]
-        said = {
-            kind: _times([pair for pair in found if pair[0].kind == kind]) for kind in ("activate", "rollback", "kill")
-        }
+        taken = [
+            (one, _last_taken_in(site, one, until))
+            for one, until in zip(hand.done, ends, strict=True)
+            if one.kind in VERSIONED
+        ]
+        said = {kind: _times([pair for pair in found if pair[0].kind == kind]) for kind in KINDS}
+        said |= {f"{kind}, taken in": _times([pair for pair in taken if pair[0].kind == kind]) for kind in VERSIONED}
         return {"jobs": len(ids), "rate": rate, "worker": "the one that was started", "lost": 0, **said}
 
 
@@ -194,6 +200,13 @@ def _last_call(site: Site, switched: Switched, until: float) -> float:
     return max(switched.written, int(site.warehouse.ask(asked)[0][0]) / 1e6)
 
 
+def _last_taken_in(site: Site, switched: Switched, until: float) -> float:
+    """When the last job was taken in under the old version; the record's own time if none was after it."""
+    asked = f"SELECT max(toUnixTimestamp64Micro(time)) FROM stage_events WHERE workflow_{switched.old} "
+    asked += f"AND stage = 'intake' AND time < fromUnixTimestamp64Micro({int(until * 1e6)})"
+    return max(switched.written, int(site.warehouse.ask(asked)[0][0]) / 1e6)
+
+
 def _times(found: list[tuple[Switched, float]]) -> dict[str, float]:
     """Milliseconds from the written record, and from the command's beginning, to the last call under the old state."""
     said: dict[str, float] = {"n": len(found)}
@@ -217,7 +230,7 @@ def main() -> int:
         print(json.dumps(found, indent=2))
         return 0
     table = Table("switch", "times", "p50", "p99", "from the command's beginning: p50", "p99", box=None, pad_edge=False)
-    for kind in KINDS:
+    for kind in (*(f"{one}, taken in" for one in VERSIONED), *KINDS):
         one = found[kind]
         cells = (f"{one[name]:.0f} ms" for name in ("p50_ms", "p99_ms", "command_p50_ms", "command_p99_ms"))
         table.add_row(kind, str(one["n"]), *cells)
