@@ -56,6 +56,7 @@ lock: install  ## compile requirements/*.txt anew from pyproject.toml
 
 bench: install  ## measure beside the bare loop
 	$(BIN)/python benchmarks/pipeline.py
+	PYTHONPATH=benchmarks $(BIN)/python -m calling
 
 chaos: install  ## break everything while 20,000 jobs run, and account for each (SEED=1)
 	PYTHONPATH=benchmarks $(BIN)/python -m chaos --seed $(or $(SEED),1)
