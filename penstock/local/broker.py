@@ -153,6 +153,9 @@ def command(broker: Broker, main: tuple[str, ...] | None = None, *, options: tup
         str(java()[0]),
         f"-Xmx{broker.heap_mb}m",
         "-XX:+UseG1GC",
+        # For minutes of light load the second compiler costs more than it gains: 72 s of CPU for 1,500 transactions
+        # from the start on, 37 s without it.
+        "-XX:TieredStopAtLevel=1",
         "-XX:+ExitOnOutOfMemoryError",
         f"-XX:ErrorFile={broker.data}/crash-%p.log",
         f"-Djava.io.tmpdir={broker.data / 'tmp'}",
