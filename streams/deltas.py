@@ -9,14 +9,20 @@ import itertools
 from collections.abc import Callable
 from typing import Final
 
+import orjson
+
+from processors.checks.strict_json import unwrapped
+from schemas.base import JsonText, json_text
 from schemas.envelope import Head
 from schemas.side import Delta
-from schemas.stages import Status
+from schemas.stages import Completion, Status
 from streams.records import Record
 from streams.topics import DELTAS
 
 EVERY_S: Final = 0.075
 """Seconds between two pieces of one attempt: text that a person reads needs no more, and a record has its price."""
+LAST: Final = 2**31 - 1
+"""The number of the last word: it comes after all pieces, however many they are."""
 _AS_SHOWN: Final = frozenset({Status.ACCEPTED.value, Status.ACCEPTED_UNVERIFIED.value})
 
 
@@ -74,15 +80,30 @@ class Writing:
             self._send()
 
 
-def last(head: Head, attempt_id: str, status: str) -> tuple[Record, ...]:
+def last(head: Head, completion: Completion | None, status: str, output: JsonText | None) -> tuple[Record, ...]:
     """What tells those who were shown an answer how its job ended; nothing for a job that is not shown."""
     if not head.shown:
         return ()
-    end = _delta(head, attempt_id, 0, "", status)
+    as_shown = status in _AS_SHOWN and completion is not None and _is_what_was_written(completion.text, output)
+    end = _delta(head, completion.attempt_id if completion else "", LAST, "", status, accepted=as_shown)
     return (_record(end),)
 
 
-def _delta(head: Head, attempt_id: str, seq: int, text: str, status: str | None = None) -> Delta:
+def _is_what_was_written(text: str, output: JsonText | None) -> bool:
+    """Whether the output is the text, or the JSON value in it: a rule may have set fields of it since."""
+    if output is None:
+        return False
+    if orjson.loads(output) == text:
+        return True
+    try:
+        return json_text(orjson.loads(unwrapped(text))) == output
+    except ValueError:
+        return False
+
+
+def _delta(
+    head: Head, attempt_id: str, seq: int, text: str, status: str | None = None, *, accepted: bool | None = None
+) -> Delta:
     return Delta.made(
         job_id=head.job_id,
         attempt_id=attempt_id,
@@ -90,7 +111,7 @@ def _delta(head: Head, attempt_id: str, seq: int, text: str, status: str | None 
         text=text,
         tenant=head.tenant,
         status=status,
-        accepted=None if status is None else status in _AS_SHOWN,
+        accepted=accepted,
     )
 
 

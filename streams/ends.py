@@ -56,11 +56,6 @@ class Ending:
         }
 
     @property
-    def attempt_id(self) -> str:
-        """The attempt whose answer this is about; empty if there is no answer."""
-        return self.completion.attempt_id if self.completion else ""
-
-    @property
     def total_ms(self) -> float:
         """Milliseconds since the broker acknowledged the job."""
         return round((self.moment.finished_at - self.head.created_at).total_seconds() * 1000, 3)
@@ -89,7 +84,7 @@ def result(ending: Ending, status: Status, reason: str, output: JsonText | None)
     return Emission(
         (published, _close(ending)),
         (_job_event(ending, status.value, reason, output), *_output_text(output, ending)),
-        told=last(head, ending.attempt_id, status.value),
+        told=last(head, completion, status.value, output),
     )
 
 
@@ -172,7 +167,7 @@ def escalation(ending: Ending, reason: str, proposed: JsonText | None, confidenc
     return Emission(
         (published, waits),
         (_job_event(ending, "escalated", reason, proposed), *_output_text(proposed, ending)),
-        told=last(head, ending.attempt_id, "escalated"),
+        told=last(head, ending.completion, "escalated", proposed),
     )
 
 

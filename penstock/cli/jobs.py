@@ -89,7 +89,7 @@ def _written(coming: Iterator[Delta | JobResult]) -> JobResult:
             say("" if attempt else "nothing of this answer is shown before it is checked")
             console.print(panel(item))
             return item
-        if attempt not in {"", item.attempt_id} and item.text:
+        if item.text and attempt and (item.attempt_id != attempt or item.seq == 0):
             say("\n… once more, by another attempt:")
         attempt = item.attempt_id or attempt
         console.out(item.text, end="", highlight=False)

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from schemas.envelope import Head, Origin
-from schemas.stages import Status
+from schemas.stages import Completion, Status
 from streams.deltas import Deltas, last
 
 NOW = datetime(2026, 11, 21, tzinfo=UTC)
@@ -52,24 +52,38 @@ async def test_the_end_sends_what_was_gathered_and_nothing_follows(told):
     assert {(record.topic, record.key) for record in told} == {("deltas", head().job_id.encode())}
 
 
+def completion(text):
+    return Completion(
+        attempt_id="t/j/0/0/1", model="m", text=text, finish_reason="stop", prompt_sha256="0", answered_at=NOW
+    )
+
+
 @pytest.mark.parametrize(
-    ("status", "accepted"),
+    ("status", "output", "accepted"),
     [
-        (Status.ACCEPTED, True),
-        (Status.ACCEPTED_UNVERIFIED, True),
-        (Status.FALLBACK_ANSWER, False),
-        (Status.CORRECTED, False),
-        (Status.EXPIRED, False),
-        ("escalated", False),
+        (Status.ACCEPTED, '{"a":1}', True),
+        (Status.ACCEPTED_UNVERIFIED, '{"a":1}', True),
+        (Status.ACCEPTED, '{"a":2}', False),  # a rule has set it
+        (Status.FALLBACK_ANSWER, '{"a":1}', False),
+        (Status.CORRECTED, '{"a":2}', False),
+        (Status.EXPIRED, None, False),
+        ("escalated", '{"a":1}', False),
     ],
 )
-def test_the_last_word_says_whether_what_was_shown_is_the_result(status, accepted):
+def test_the_last_word_says_whether_what_was_shown_is_the_result(status, output, accepted):
     """Only an answer that was let through as it was written is the text that was shown."""
-    (record,) = last(head(shown=True), "t/j/0/0/1", status)
+    (record,) = last(head(shown=True), completion('```json\n{ "a": 1 }\n```'), status, output)
     said = json.loads(record.value)
     assert (said["text"], said["status"], said["accepted"]) == ("", status, accepted)
+    assert said["seq"] > 10**9
+
+
+def test_a_text_is_what_was_written_as_it_is():
+    """Where the answer is text and not JSON, it is compared as that."""
+    (record,) = last(head(shown=True), completion("I am here"), Status.ACCEPTED, '"I am here"')
+    assert json.loads(record.value)["accepted"] is True
 
 
 def test_a_job_that_is_not_shown_has_no_last_word():
     """Who was shown nothing is told nothing."""
-    assert last(head(), "t/j/0/0/1", Status.ACCEPTED) == ()
+    assert last(head(), completion("x"), Status.ACCEPTED, '"x"') == ()
