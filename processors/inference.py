@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 
 from processors.amending import UNFIT, amendment, unfit
-from processors.attempts import attempt_of
+from processors.attempts import BYTES_PER_TOKEN, attempt_of
 from processors.catalog import Catalog
 from processors.control import ReadControl
 from processors.freshness import refused, stale
@@ -15,6 +15,7 @@ from processors.outcome import Escalate, Facts, Outcome, Pass, Reject, Retry
 from processors.policy.failure import settle
 from processors.policy.ladder import open_above, shut_model, stopped
 from processors.policy.recovery import LATER_S, Again, Elsewhere, Place, recover
+from processors.pricing import worst_cost
 from processors.prompts import Rendered, RenderError
 from processors.providers.errors import ErrorClass
 from processors.providers.offering import structure_of, too_long
@@ -98,6 +99,8 @@ class _Round:
         while True:
             if (ended := self._stopped()) is not None:
                 return ended
+            if (spent := self._over_budget()) is not None:
+                return spent
             provider = self.on.providers[self.on.catalog.models.models[self.target].provider]
             answered = await self._attempt(provider)
             if isinstance(answered, Reply):
@@ -125,6 +128,8 @@ class _Round:
             self.messages += await self.steps.take(reply, self.attempts[-1].attempt_id)
             self.turns = 0
             return None
+        if self.steps is not None and reply.tool_calls:
+            self.steps.refuse(reply, self.attempts[-1].attempt_id)
         if not reply.text:
             return Failure(reply.exchange, ErrorClass.RETRYABLE_ELSEWHERE, _ASKED_IN_VAIN)
         if (why := self._unfit(reply.text)) is not None and self._may_amend(provider):
@@ -147,7 +152,9 @@ class _Round:
     async def _attempt(self, provider: Provider) -> Answered:
         """Ask the target once; what was really asked is an attempt."""
         request = self._request(self.on.catalog.models.models[self.target])
-        showing = self.on.show.begin(self.head, request.attempt_id) if self.on.show and self.head.shown else None
+        # What is written into a tool is no text that anybody could read along.
+        readable = self.head.shown and request.structure is not Structure.TOOL
+        showing = self.on.show.begin(self.head, request.attempt_id) if self.on.show and readable else None
         if showing is not None:
             request = replace(request, on_text=showing.add)
         started, begun = self.on.clock(), self.on.timer()
@@ -182,6 +189,26 @@ class _Round:
             return refused(old, self.workflow, self._facts())
         return None
 
+    def _over_budget(self) -> Reject | None:
+        """The end of a job with a limit of cost whose next step could go beyond it; the first call routing has weighed.
+
+        A call whose cost nobody knows counts as what it probably cost.
+        """
+        limit = self.routed.job.max_cost_usd
+        if limit is None or self.steps is None or not self.steps.taken:
+            return None
+        model = self.on.catalog.models.models[self.target]
+        provider = self.on.catalog.models.providers[model.provider]
+        read = -(-sum(len(turn.content) for turn in self.messages) // BYTES_PER_TOKEN)
+        written = self.rung.params.max_tokens or model.max_output_tokens
+        costs = [one.estimated_usd if one.cost_usd is None else one.cost_usd for one in self.attempts]
+        costs.append(worst_cost(provider, model, read, written, self.on.clock()))
+        known = sum((one for one in costs if one is not None), self.head.spent.cost_usd)
+        if all(one is not None for one in costs) and known <= limit:
+            return None
+        said = f"another step with tools could cost the job ${known:f} of its ${limit:f}"
+        return Reject(Status.OVER_BUDGET, said, facts=self._facts())
+
     def _request(self, model: Model) -> CompletionRequest:
         head, rung = self.head, self.rung
         provider = self.on.catalog.models.providers[model.provider]
@@ -212,7 +239,7 @@ class _Round:
         on, tools = self.on, {name: self.workflow.tools[name] for name in self.rung.tools}
         assert on.tools is not None, f"{self.workflow.name} has tools, and nobody to call them"
         means = Means(on.tools, on.control, on.clock, on.sleep, on.rng, on.timer)
-        return Steps(means, self.head, tools, self.workflow.settings.agent, self._left_s)
+        return Steps(means, self.head, tools, self.workflow.settings.agent, self._left_s, on.timer())
 
     def _left_s(self) -> float:
         return (self.head.deadline - self.on.clock()).total_seconds()

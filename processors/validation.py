@@ -44,11 +44,11 @@ class Validation:
             return workflow
         control = self.control()
         parsed, findings = self._checked(answer.completion.text, workflow, control)
-        findings = (*findings, *_of_tools(answer.completion.degraded))
         output, handed = (parsed.text if parsed else None), ""
         if parsed is not None and workflow.business and all(one.verdict is Verdict.ALLOW for one in findings):
             output, finding, handed = self._ruled(parsed, envelope, workflow, control)
             findings = (*findings, finding)
+        findings = (*findings, *_of_tools(answer.completion.degraded))
         facts = Facts(findings=findings)
         if handed:
             return Escalate(handed, output, facts=facts)

@@ -4,8 +4,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-import orjson
-
+from processors.checks.strict_json import Parsed, parse
 from processors.providers.errors import ErrorClass
 from schemas.stages import Usage
 
@@ -37,12 +36,9 @@ class ToolCall:
     signature: str = ""
 
     def object(self) -> dict[str, Any]:
-        """The arguments as an object; an empty one where the model wrote none."""
-        try:
-            found = orjson.loads(self.arguments or "{}")
-        except orjson.JSONDecodeError:
-            return {}
-        return found if isinstance(found, dict) else {}
+        """The arguments as an object; an empty one where the model wrote none that can be read."""
+        found = parse(self.arguments)
+        return found.value if isinstance(found, Parsed) and isinstance(found.value, dict) else {}
 
 
 @dataclass(frozen=True, slots=True)

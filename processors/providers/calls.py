@@ -22,7 +22,6 @@ class Call:
         self.request = request
         self.asked = asked
         self.first_token_ms: float | None = None
-        self.prevented: Exception | None = None
         self._clock = clock
         self._sent_at: float | None = None
         self._pieces: list[bytes] = []

@@ -62,7 +62,8 @@ def _usable(exchange: Exchange, found: Completion) -> Answered:
         return Failure(exchange, ErrorClass.TRUNCATED, "the answer was cut off at the limit of output tokens")
     by_tool = next((call.arguments for call in found.tool_calls if call.name == ANSWER_TOOL), None)
     if by_tool is not None:
-        return Reply(exchange, by_tool)
+        beside = tuple(call for call in found.tool_calls if call.name != ANSWER_TOOL)
+        return Reply(exchange, by_tool, tool_calls=beside)
     if not found.text and not found.tool_calls:
         said = f"the answer holds no text (finish_reason {found.finish_reason!r})"
         return Failure(exchange, ErrorClass.RETRYABLE_ELSEWHERE, said)

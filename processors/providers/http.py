@@ -1,18 +1,16 @@
 """Providers over HTTP: httpx requests straight to the aiohttp transport.
 
 `httpx.AsyncClient` is left out on purpose: what its layer adds (cookies, redirects, auth, events) is not wanted here,
-and it was a third of the CPU of a call. Only this file and `tools_http` import an HTTP client.
+and it was a third of the CPU of a call.
 """
 
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import quote
 
-import aiohttp
 import httpx
-from httpx_aiohttp import AiohttpTransport
 
 from processors.models import Models, ProviderSettings
 from processors.problems import CredentialError
@@ -23,45 +21,11 @@ from processors.providers.exchanges import RawResponse, answered
 from processors.providers.guarded import GuardedProvider, transition
 from processors.providers.keys import Key, Keys
 from processors.providers.port import Answered, CompletionRequest, Exchange, Failure, Provider, Reply
+from processors.providers.transport import EXPECTED, BeforeCall, Body, Transport, what_broke
 from schemas.stages import Transition
 
-BeforeCall = Callable[[], Awaitable[None]]
-
 ATTEMPT_HEADER = "X-Penstock-Attempt"
-_KEEP_ALIVE_S = 15.0
 _HEADERS = "latin-1"
-
-# What the transport makes of aiohttp's errors is coarse (a disconnect becomes a connect time-out): its cause is asked.
-_BREAKS: tuple[tuple[tuple[type[BaseException], ...], Break], ...] = (
-    ((aiohttp.ClientSSLError, aiohttp.ServerFingerprintMismatch), Break.TLS),
-    ((aiohttp.InvalidURL, httpx.UnsupportedProtocol, httpx.InvalidURL), Break.BAD_URL),
-    ((aiohttp.ConnectionTimeoutError,), Break.CONNECT_TIMEOUT),
-    ((aiohttp.ClientConnectorError,), Break.NOT_CONNECTED),
-)
-_EXPECTED = (httpx.HTTPError, httpx.InvalidURL, aiohttp.ClientError, OSError, ValueError)
-
-
-class _Body(httpx.AsyncByteStream):
-    """A request's bytes, given out when they go onto the wire: the last moment at which a call can be prevented.
-
-    Between asking for leave and writing nothing else runs. A process can be frozen anywhere: where a hundred calls are
-    begun at once, those that had leave and were not yet written went out when it woke up, for jobs of others by then.
-    """
-
-    def __init__(self, content: bytes, call: Call, before_call: BeforeCall | None) -> None:
-        self._content = content
-        self._call = call
-        self._before_call = before_call
-
-    async def __aiter__(self) -> AsyncIterator[bytes]:
-        if self._before_call is not None:
-            try:
-                await self._before_call()
-            except Exception as error:
-                self._call.prevented = error  # what is raised here reaches the caller as a broken connection
-                raise
-        self._call.sent()
-        yield self._content
 
 
 class HttpProvider:
@@ -94,17 +58,10 @@ class HttpProvider:
         self._keys = Keys(api_keys)
         # With its encoding given, httpx need not guess it from the bytes of every header of every call.
         self._headers = httpx.Headers(headers, encoding=_HEADERS)
-        # Without TLS there are no certificates to read: a tenth of a second at every start.
-        secure = settings.base_url.startswith("https://")
-        self._transport = AiohttpTransport(verify=secure, client=self._session)
+        self._transport = Transport(secure=settings.base_url.startswith("https://"))
 
     def __repr__(self) -> str:
         return f"HttpProvider({self._settings.base_url!r})"  # the key is in the headers and stays there
-
-    def _session(self) -> aiohttp.ClientSession:
-        # The slots bound the connections; a jar would carry cookies from one tenant's call to the next.
-        connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEP_ALIVE_S, ssl=self._transport.ssl_context)
-        return aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar())
 
     async def complete(self, request: CompletionRequest) -> Answered:
         """One call, once."""
@@ -151,30 +108,30 @@ class HttpProvider:
         return told
 
     async def _call(self, call: Call, body: bytes, key: Key, limit: float) -> Answered:
+        stream = Body(body, self._before_call, call.sent)
         try:
             async with asyncio.timeout(limit):
-                raw = await self._exchange(call, body, key)
+                raw = await self._exchange(call, stream, len(body), key)
         except TimeoutError:
             return call.gave_up(Break.TOTAL_TIMEOUT, f"no answer within {limit:.3g} s")
-        except _EXPECTED as error:
-            if call.prevented is not None:
-                raise call.prevented from None
+        except EXPECTED as error:
+            if stream.prevented is not None:
+                raise stream.prevented from None
             return call.broken(*_why(error))
         if isinstance(raw, Failure):
             return raw
         return answered(self._settings.dialect, call.asked, raw, stream=call.request.stream, timing=call.timing)
 
-    async def _exchange(self, call: Call, body: bytes, key: Key) -> RawResponse | Failure:
+    async def _exchange(self, call: Call, body: Body, size: int, key: Key) -> RawResponse | Failure:
         """The response, or why there is none."""
         request = call.request
         headers = self._headers.copy()
         headers[ATTEMPT_HEADER] = header_text(request.attempt_id)
-        headers["Content-Length"] = str(len(body))
+        headers["Content-Length"] = str(size)
         if key.text:
             headers.update(self._asking.authorization(key.text))
         limits = {"timeout": {"connect": request.connect_timeout_s}}
-        stream = _Body(body, call, self._before_call)
-        sent = httpx.Request("POST", self._url(request), headers=headers, stream=stream, extensions=limits)
+        sent = httpx.Request("POST", self._url(request), headers=headers, stream=body, extensions=limits)
         sent.headers.encoding = _HEADERS  # a request copies its headers without it
         patience = Patience(request)
         try:
@@ -216,8 +173,7 @@ def header_text(attempt_id: str) -> str:
 
 
 def _why(error: BaseException) -> tuple[Break, str]:
-    cause = error.__cause__ or error
-    kind = next((kind for types, kind in _BREAKS if isinstance(cause, types)), Break.CUT)
+    kind, cause = what_broke(error), error.__cause__ or error
     return kind, f"{kind.replace('_', ' ')}: {type(cause).__name__}: {cause}"
 
 

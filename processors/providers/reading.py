@@ -51,8 +51,11 @@ def total(*counts: int | None) -> int | None:
 
 
 def json_of(value: Any) -> str:
-    """A value as JSON text; a text is taken to be JSON already."""
-    return value if isinstance(value, str) else orjson.dumps(value).decode()
+    """A value as JSON text; a text is JSON already. What is nested too deeply becomes a text that says so."""
+    try:
+        return value if isinstance(value, str) else orjson.dumps(value).decode()
+    except TypeError:  # more than 254 levels, which reading allows and writing does not
+        return '"nested too deeply"'
 
 
 def first(headers: Mapping[str, str], names: tuple[str, ...]) -> str | None:

@@ -1,6 +1,6 @@
 """Gemini's generateContent, of Google's API and of Vertex: how to ask, and what a body says."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -38,7 +38,7 @@ def encode(request: CompletionRequest) -> bytes:
         config["responseLogprobs"] = True
         if request.top_logprobs is not None:
             config["logprobs"] = request.top_logprobs
-    body: dict[str, Any] = {"contents": [_turn(turn) for turn in request.messages if turn.role != "system"]}
+    body: dict[str, Any] = {"contents": _contents(turn for turn in request.messages if turn.role != "system")}
     if system := "\n\n".join(turn.content for turn in request.messages if turn.role == "system"):
         body["systemInstruction"] = {"parts": [{"text": system}]}
     if request.structure is Structure.NATIVE:
@@ -59,16 +59,24 @@ def encode(request: CompletionRequest) -> bytes:
     return orjson.dumps(body | {"generationConfig": config})
 
 
-def _turn(turn: ChatMessage) -> dict[str, Any]:
-    if turn.role == "tool":
-        told = {"name": turn.name, "response": orjson.Fragment(turn.content)}
-        told |= {"id": turn.answers} if turn.answers else {}
-        return {"role": "user", "parts": [{"functionResponse": told}]}
-    said = [{"text": turn.content}] if turn.content or not turn.tool_calls else []
-    return {
-        "role": "model" if turn.role == "assistant" else "user",
-        "parts": [*said, *map(_call_part, turn.tool_calls)],
-    }
+def _contents(turns: Iterable[ChatMessage]) -> list[dict[str, Any]]:
+    """Turns as contents; the answers to all calls of one turn are one content, or they are refused."""
+    contents: list[dict[str, Any]] = []
+    before = ""
+    for turn in turns:
+        if turn.role == "tool":
+            told = {"name": turn.name, "response": orjson.Fragment(turn.content)}
+            part = {"functionResponse": told | ({"id": turn.answers} if turn.answers else {})}
+            if before == "tool":
+                contents[-1]["parts"].append(part)
+            else:
+                contents.append({"role": "user", "parts": [part]})
+        else:
+            said = [{"text": turn.content}] if turn.content or not turn.tool_calls else []
+            role = "model" if turn.role == "assistant" else "user"
+            contents.append({"role": role, "parts": [*said, *map(_call_part, turn.tool_calls)]})
+        before = turn.role
+    return contents
 
 
 def _call_part(call: ToolCall) -> dict[str, Any]:

@@ -75,10 +75,14 @@ async def test_arguments_and_key_arrive(orders, tools):
 
 
 async def test_a_get_asks_in_its_query(orders, tools):
-    """Arguments are encoded: none of them can change the address."""
-    await tools.call(tool(orders.url, 'method = "GET"'), {"order": "a&admin=1", "n": 2}, "k1", 1.0)
-    ((method, path, _, body),) = orders.seen
-    assert (method, path, body) == ("GET", "/orders?order=a%26admin%3D1&n=2", "")
+    """Arguments are encoded, beside what the address itself asks: none of them can change it."""
+    asked = {"order": "a&admin=1", "n": 2, "open": True, "in": {"eu": 1}, "none": None}
+    await tools.call(tool(orders.url + "?version=3", 'method = "GET"'), asked, "k1", 1.0)
+    await tools.call(tool(orders.url + "?version=3", 'method = "GET"'), {}, "k1", 1.0)
+    (method, path, _, body), (_, again, _, _) = orders.seen
+    assert (method, body) == ("GET", "")
+    assert path == "/orders?version=3&order=a%26admin%3D1&n=2&open=true&in=%7B%22eu%22:1%7D"
+    assert again == "/orders?version=3"
 
 
 @pytest.mark.parametrize(("status", "again"), [(500, True), (503, True), (429, True), (404, False), (302, False)])
@@ -119,8 +123,8 @@ async def test_a_tool_that_hangs_up_may_have_worked(orders, tools):
 
     orders.answers = hang_up
     found = await tools.call(tool(orders.url), {}, "k1", 1.0)
-    assert found.error.startswith(("the connection broke", "it can't be reached"))
-    assert found.again
+    assert (found.arrived, found.again) == (True, True)
+    assert found.error.startswith("cut")
 
 
 async def test_nobody_there_was_not_called(tools):
@@ -129,7 +133,7 @@ async def test_nobody_there_was_not_called(tools):
         taken.bind(("127.0.0.1", 0))
         found = await tools.call(tool(f"http://127.0.0.1:{taken.getsockname()[1]}/"), {}, "k1", 1.0)
     assert (found.arrived, found.again) == (False, True)
-    assert "can't be reached" in found.error
+    assert found.error.startswith("not connected")
 
 
 async def test_without_its_secret_a_tool_is_not_called(orders, tools):
@@ -150,3 +154,85 @@ async def test_who_may_not_call_any_more_does_not(orders):
         await tools.call(tool(orders.url), {}, "k1", 1.0)
     await tools.aclose()
     assert not orders.seen
+
+
+async def test_leave_is_asked_when_there_is_a_connection(orders):
+    """A job that was lost while the connection was made has nothing called for it."""
+    asked = []
+
+    async def lost():
+        asked.append(len(orders.seen))
+        raise RuntimeError("not ours")
+
+    tools = HttpTools(lost, environ={})
+    for method in ("POST", "GET"):
+        with pytest.raises(RuntimeError, match="not ours"):
+            await tools.call(tool(orders.url, f'method = "{method}"'), {}, "k1", 1.0)
+    await tools.aclose()
+    assert (asked, orders.seen) == ([0, 0], [])
+
+
+async def test_no_cookie_goes_from_one_job_to_the_next(orders, tools):
+    """What a tool wants remembered of one tenant is not told it by another."""
+    orders.answers = lambda _: web.json_response({}, headers={"Set-Cookie": "session=tenantA"})
+    for _ in range(2):
+        await tools.call(tool(orders.url), {}, "k1", 1.0)
+    assert all("Cookie" not in headers for _, _, headers, _ in orders.seen)
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        b"garbage\r\n\r\n",
+        b"\x16\x03\x01\x02\x00\x01",
+        b"HTTP/1.1 200 OK\r\nX: " + b"y" * 100_000 + b"\r\n\r\n",
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n",
+        b"HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\n{}",
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 3\r\n\r\nxyz",
+        b"",
+    ],
+)
+async def test_whatever_a_server_sends_is_a_value(tools, sent):
+    """Bytes that are no HTTP, or a lie, are an answer that may have followed an effect; the address is not told."""
+
+    async def serve(reader, writer):
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(sent)
+        await writer.drain()
+        writer.close()
+
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/secret-path"
+    found = await tools.call(tool(url), {}, "k1", 1.0)
+    server.close()
+    assert found.arrived
+    assert found.error is None or "secret-path" not in found.error
+    assert found.error is not None or found.body == b"xyz"
+
+
+@pytest.mark.parametrize(
+    ("url", "environ"),
+    [
+        ("http://svc:pa55@127.0.0.1:9/", {}),
+        ("http://svc:pa55/w0rd@127.0.0.1/", {}),
+        ("${TOOL_URL}", {"TOOL_URL": "http://svc:pa55/w0rd@host"}),
+        ("${TOOL_URL}", {}),
+    ],
+)
+async def test_an_address_that_is_none_says_nothing_of_itself(url, environ):
+    """What is wrong with it is told without it: it may hold a secret."""
+    tools = HttpTools(environ=environ)
+    found = await tools.call(tool(url), {}, "k1", 1.0)
+    await tools.aclose()
+    assert found.error
+    assert not found.arrived
+    assert not found.again
+    assert "pa55" not in found.error
+
+
+async def test_a_secret_with_a_line_end_is_trimmed(orders):
+    """As files and shells leave it behind a key."""
+    tools = HttpTools(environ={"TOOL_ORDERS_KEY": "s3cret\n"})
+    await tools.call(tool(orders.url, 'key_env = "TOOL_ORDERS_KEY"'), {}, "k1", 1.0)
+    await tools.aclose()
+    assert orders.seen[0][2]["Authorization"] == "Bearer s3cret"

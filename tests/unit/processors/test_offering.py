@@ -116,10 +116,11 @@ def test_anthropic_gets_all_answers_in_one_turn():
 
 def test_gemini_gets_its_signature_back():
     """What its model signed goes back with the call; an answer is an object under the tool's name."""
-    _, asked, first, _ = encoded(Dialect.GEMINI)["contents"]
+    _, asked, told = encoded(Dialect.GEMINI)["contents"]
     assert [list(part) for part in asked["parts"]] == [["text"], ["functionCall", "thoughtSignature"], ["functionCall"]]
     assert asked["parts"][1]["thoughtSignature"] == "sig"
-    assert first["parts"][0]["functionResponse"] == {"name": "orders", "response": {"data": 1}, "id": "c1"}
+    assert [part["functionResponse"]["id"] for part in told["parts"]] == ["c1", "c2"]
+    assert told["parts"][0]["functionResponse"] == {"name": "orders", "response": {"data": 1}, "id": "c1"}
 
 
 def test_what_holds_a_model_to_the_schema():

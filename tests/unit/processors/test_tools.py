@@ -6,12 +6,13 @@ from datetime import timedelta
 
 import pytest
 
-from processors.outcome import Climb, Escalate, Pass, Retry
+from processors.models import Capability
+from processors.outcome import Climb, Escalate, Pass, Reject, Retry
 from processors.providers.scripted import Canned, answer
 from processors.tools.port import ToolAnswer
 from processors.validation import Validation
 from schemas.control import SwitchKind
-from schemas.stages import Verdict
+from schemas.stages import Status, Verdict
 from tests.unit.processors.test_tool_definitions import ORDERS
 
 SHIPPED = ToolAnswer(200, b'{"state": "shipped"}')
@@ -28,6 +29,7 @@ def wishes(*calls, text=""):
 
 
 ASKS = wishes(("orders", {"order": "AB1234"}))
+ASKS_MORE = wishes(("orders", {"order": "CD5678"}))
 DONE = answer('{"intent":"a"}')
 
 
@@ -58,6 +60,12 @@ def agent(desk, inference, files):
 def told(request):
     """What the model is told by its tools, as JSON values."""
     return [json.loads(turn.content) for turn in request.messages if turn.role == "tool"]
+
+
+def models_with(models, **changes):
+    """The models, the first one changed."""
+    tiny = models.models["tiny"].model_copy(update=changes)
+    return models.model_copy(update={"models": {**models.models, "tiny": tiny}})
 
 
 async def test_what_a_tool_says_is_read_by_the_model_and_on_record(agent, routed):
@@ -160,19 +168,159 @@ async def test_a_tool_that_asks_for_too_long_a_wait_is_not_waited_for(agent, rou
 
 async def test_the_same_wish_of_a_job_has_the_same_key_wherever_it_comes_from(agent, routed):
     """A worker that takes over after a crash, another round or rung: the tool can tell it for a repetition."""
-    twice = wishes(("orders", {"order": "AB1234"}), ("orders", {"order": "AB1234"}), ("orders", {"order": "CD5678"}))
+    both = wishes(("orders", {"order": "AB1234"}), ("orders", {"order": "CD5678"}))
     seen = []
     for changes in ({}, {"round": 3}, {"job_id": "job-2"}):
         caller = Caller(SHIPPED)
-        await agent(caller, twice, DONE).run(routed(**changes))
+        await agent(caller, both, DONE).run(routed(**changes))
         seen.append([key for _, _, key, _ in caller.asked])
     assert seen[0] == seen[1]
-    assert len({*seen[0], *seen[2]}) == 6
+    assert len({*seen[0], *seen[2]}) == 4
+
+
+async def test_a_model_that_asks_the_same_again_must_answer(agent, routed):
+    """Going round in circles costs neither calls nor effects: it gets the first answer again, and no further step."""
+    caller = Caller(SHIPPED)
+    run = agent(caller, ASKS, ASKS, DONE)
+    outcome = await run.run(routed())
+    assert isinstance(outcome, Pass)
+    assert len(caller.asked) == 1
+    assert [use.tries for use in outcome.facts.tool_uses] == [1, 0]
+    assert [request.must_answer for request in run.provider.requests] == [False, False, True]
+    assert told(run.provider.requests[-1]) == [{"data": {"state": "shipped"}}] * 2
+
+
+async def test_a_switch_thrown_between_two_tries_stops_them(agent, routed, desk):
+    """No call starts after the switch, whichever try it would have been, nor any other call of the same turn."""
+
+    class Switching(Caller):
+        async def call(self, *asked):
+            desk.control = replace(desk.control, kills=frozenset({(SwitchKind.TOOL, "orders")}))
+            return await super().call(*asked)
+
+    caller = Switching(ToolAnswer(503, error="HTTP 503", again=True))
+    many = wishes(*[("orders", {"order": f"AB123{n}"}) for n in range(3)])
+    outcome = await agent(caller, many, DONE).run(routed())
+    assert len(caller.asked) == 1
+    assert [use.error for use in outcome.facts.tool_uses] == ["it is killed"] * 3
+
+
+async def test_nothing_is_called_after_the_deadline(agent, routed, clock):
+    """Of several calls those whose time has not come before the deadline are refused, and the job expires."""
+
+    class Slow(Caller):
+        async def call(self, *asked):
+            clock.move(3_000)
+            return await super().call(*asked)
+
+    caller = Slow(SHIPPED)
+    many = wishes(*[("orders", {"order": f"AB123{n}"}) for n in range(4)])
+    outcome = await agent(caller, many, DONE).run(routed())
+    assert [timeout_s > 0 for _, _, _, timeout_s in caller.asked] == [True, True]
+    assert outcome.status is Status.EXPIRED
+    assert [use.status for use in outcome.facts.tool_uses] == ["ok", "ok", "refused", "refused"]
+
+
+async def test_a_conversation_that_takes_too_long_ends_in_an_answer(agent, routed):
+    """Before the stage would call it stuck, and lose what it cost, the model is made to answer."""
+    passed_s = 0.0
+
+    class Slow(Caller):
+        async def call(self, *asked):
+            nonlocal passed_s
+            passed_s += 400.0
+            return await super().call(*asked)
+
+    caller = Slow(SHIPPED)
+    both = wishes(("orders", {"order": "AB1234"}), ("orders", {"order": "CD5678"}))
+    run = agent(caller, both, DONE)
+    outcome = await replace(run.run, timer=lambda: passed_s)(routed())
+    assert isinstance(outcome, Pass)
+    assert len(caller.asked) == 1
+    assert outcome.product.completion.degraded == ("orders: tools have taken 300 s",)
+    assert run.provider.requests[-1].must_answer
+
+
+async def test_a_job_with_a_limit_of_cost_ends_before_a_step_could_break_it(agent, routed, a_job):
+    """What tools say makes requests dear: each step is weighed, and the end says what was spent."""
+    large = ToolAnswer(200, json.dumps({"state": "x" * 60_000}).encode())
+    run = agent(Caller(large), ASKS, DONE)
+    outcome = await run.run(routed(job=a_job(max_cost_usd="0.002")))
+    assert isinstance(outcome, Reject)
+    assert outcome.status is Status.OVER_BUDGET
+    assert len(run.provider.requests) == 1
+    assert len(outcome.facts.attempts) == len(outcome.facts.tool_uses) == 1
+    assert isinstance(await run.run(routed(job=a_job(max_cost_usd="5"))), Pass)
+
+
+async def test_wishes_beside_an_answer_come_first(agent, routed, desk):
+    """Where the answer is a tool too, a model may call both at once: what it wrote before it knew does not count."""
+    desk.catalog.models = models_with(desk.models, capabilities=frozenset({Capability.TOOLS}))
+    both = wishes(("orders", {"order": "AB1234"}), ("answer", {"intent": "b"}))
+    run = agent(Caller(SHIPPED), both, wishes(("answer", {"intent": "a"})))
+    outcome = await run.run(routed())
+    assert outcome.product.completion.text == '{"intent": "a"}'
+    assert [use.status for use in outcome.facts.tool_uses] == ["ok"]
+
+
+async def test_what_is_asked_for_beside_a_last_answer_is_lacking(agent, routed):
+    """A server that lets a model ask where it must answer: the answer is degraded by what it asked for."""
+    also = wishes(("orders", {"order": "CD5678"}), text='{"intent":"a"}')
+    outcome = await agent(Caller(SHIPPED), ASKS, also, limits="\n[agent]\nmax_steps = 1\n").run(routed())
+    assert isinstance(outcome, Pass)
+    assert outcome.product.completion.degraded == ("orders: it was asked for where an answer was due",)
+
+
+async def test_calls_without_an_id_get_one(agent, routed):
+    """Answers are told apart by ids: a missing or repeated one is replaced."""
+    asked = wishes(("orders", {"order": "AB1234"}), ("orders", {"order": "CD5678"}), ("orders", {"order": "EF9012"}))
+    body = json.loads(asked.body)
+    for call, given in zip(body["choices"][0]["message"]["tool_calls"], ("", "same", "same"), strict=True):
+        call["id"] = given
+    run = agent(Caller(SHIPPED), replace(asked, body=json.dumps(body).encode()), DONE)
+    outcome = await run.run(routed())
+    ids = [use.call_id for use in outcome.facts.tool_uses]
+    assert ids == ["call_1", "same", "call_3"]
+    assert [turn.answers for turn in run.provider.requests[1].messages if turn.role == "tool"] == ids
+
+
+async def test_thousands_of_wishes_are_cut(agent, routed):
+    """A model that has gone mad fills neither the trace nor the next request."""
+    many = wishes(*[("orders", {"order": f"AB{n:04}"}) for n in range(5_000)])
+    run = agent(Caller(SHIPPED), many, DONE)
+    outcome = await run.run(routed())
+    assert len(outcome.facts.tool_uses) == 9
+    assert len(run.provider.requests[1].messages[-10].tool_calls) == 9
+
+
+DEEP = "[" * 300 + "]" * 300
+
+
+@pytest.mark.parametrize(
+    "written", [DEEP, '{"order": ' + DEEP + "}", '{"order": 1e999}', '{"order": NaN}', '"\\ud800"', "{"]
+)
+async def test_absurd_arguments_are_refused(agent, routed, written):
+    """Whatever a model writes is a value of this job, never an exception that ends it."""
+    asked = wishes(("orders", {}))
+    body = json.loads(asked.body)
+    body["choices"][0]["message"]["tool_calls"][0]["function"]["arguments"] = written
+    caller = Caller(SHIPPED)
+    outcome = await agent(caller, replace(asked, body=json.dumps(body).encode()), DONE).run(routed())
+    assert caller.asked == []
+    assert outcome.facts.tool_uses[0].status == "refused"
+
+
+@pytest.mark.parametrize("said", [DEEP, '{"state": ' + DEEP + "}", '{"state": NaN}', '{"state":"a","state":"b"}', ""])
+async def test_absurd_answers_of_tools_are_unknown(agent, routed, said):
+    """Whatever a tool sends is read strictly; what can't be read is unknown."""
+    outcome = await agent(Caller(ToolAnswer(200, said.encode())), ASKS, DONE).run(routed())
+    assert outcome.facts.tool_uses[0].status == "failed"
+    assert outcome.product.completion.degraded
 
 
 async def test_after_so_many_steps_the_model_must_answer(agent, routed):
     """The cap ends in an answer from what is known, not in another step."""
-    run = agent(Caller(SHIPPED), ASKS, ASKS, DONE, limits="\n[agent]\nmax_steps = 2\n")
+    run = agent(Caller(SHIPPED), ASKS, ASKS_MORE, DONE, limits="\n[agent]\nmax_steps = 2\n")
     outcome = await run.run(routed())
     assert isinstance(outcome, Pass)
     assert [request.must_answer for request in run.provider.requests] == [False, False, True]
@@ -192,7 +340,7 @@ async def test_a_model_that_will_not_answer_is_left(agent, routed):
     outcome = await agent(Caller(SHIPPED), ASKS, ASKS, limits="\n[agent]\nmax_steps = 1\n").run(routed())
     assert isinstance(outcome, Retry)
     assert "asked for a tool where it may call none" in outcome.reason
-    assert len(outcome.facts.tool_uses) == 1
+    assert [use.status for use in outcome.facts.tool_uses] == ["ok", "refused"]
 
 
 async def test_a_step_that_fails_is_retried_without_calling_its_tools_again(agent, routed):
@@ -232,3 +380,23 @@ async def test_the_deadline_bounds_what_a_tool_may_take(agent, routed, clock):
     clock.now = envelope.head.deadline - timedelta(seconds=2)
     assert isinstance(await run.run(envelope), Pass)
     assert caller.asked[0][3] == pytest.approx(2.0)
+
+
+RULES = """
+[[rules]]
+name = "never_a"
+when = 'output.intent == "a"'
+deny = "a is never right"
+"""
+
+
+async def test_rules_are_asked_although_a_tool_is_unknown(agent, routed, desk, enveloped, files):
+    """An owner who does without a tool's data does not do without the business rules."""
+    outcome = await agent(Caller(ToolAnswer(404, error="HTTP 404")), ASKS, DONE).run(routed())
+    end = '\nfailure_mode = "open"\n'
+    tail = '\n[failure]\naccept_unverified = ["tools"]\n\n[fallback]\noutput = { intent = "b" }\n'
+    desk.with_files(**{"workflow.toml": end + files["workflow.toml"] + tail, "rules.toml": RULES})
+    ended = await Validation(desk.catalog, desk.read_control)(enveloped(outcome.product, rung=2))
+    assert isinstance(ended, Escalate)
+    verdicts = {one.check: one.verdict for one in ended.facts.findings}
+    assert (verdicts["rules"], verdicts["tools"]) == (Verdict.DENY, Verdict.UNKNOWN)
