@@ -7,10 +7,8 @@ from typing import Final
 from processors.models import Dialect
 from processors.providers.answers import Completion, Ended, ProviderFailure
 from processors.providers.errors import BY_BREAK, Break, ErrorClass
-from processors.providers.parsing import parse
+from processors.providers.parsing import MAX_ERROR, parse
 from processors.providers.port import ANSWER_TOOL, Answered, Exchange, Failure, Reply
-
-_MAX_ERROR: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +55,7 @@ def _usable(exchange: Exchange, found: Completion) -> Answered:
     """The reply that a completion is, or why it can't be used as one."""
     if found.ended is Ended.REFUSED:
         said = f"the model refused: {found.refusal or found.finish_reason}"
-        return Failure(exchange, ErrorClass.CONTENT_REFUSED, said[:_MAX_ERROR])
+        return Failure(exchange, ErrorClass.CONTENT_REFUSED, said[:MAX_ERROR])
     if found.ended is Ended.LENGTH:
         return Failure(exchange, ErrorClass.TRUNCATED, "the answer was cut off at the limit of output tokens")
     by_tool = next((call.arguments for call in found.tool_calls if call.name == ANSWER_TOOL), None)
@@ -74,4 +72,4 @@ def broken(request: str, kind: Break, said: str, timing: Timing = NO_TIMING, par
     """The failure of a call that ended without a response that can be read; `partial` is what had come of one."""
     error_class, ran = BY_BREAK[kind]
     exchange = Exchange(request, partial, queue_ms=timing.queue_ms, first_token_ms=timing.first_token_ms)
-    return Failure(exchange, error_class, said[:_MAX_ERROR], may_have_run=ran, attempted=kind is not Break.NO_SLOT)
+    return Failure(exchange, error_class, said[:MAX_ERROR], may_have_run=ran, attempted=kind is not Break.NO_SLOT)

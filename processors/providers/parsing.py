@@ -14,7 +14,7 @@ from processors.providers.event_streams import AWS, SERVER_SENT, Event, StreamEr
 from processors.providers.reading import at, count, first, text
 from schemas.stages import Usage
 
-_MAX_ERROR: Final = 500
+MAX_ERROR: Final = 500
 DONE: Final = b"[DONE]"
 _REQUEST_IDS: Final = ("x-request-id", "request-id", "openai-request-id", "x-amzn-requestid", "x-goog-request-id")
 _LIMITS: Final = ("x-ratelimit-", "anthropic-ratelimit-", "ratelimit", "retry-after", "x-rate-limit-")
@@ -107,7 +107,7 @@ class _Response:
         error_class, ran = BY_BREAK[kind]
         return ProviderFailure(
             error_class,
-            why[:_MAX_ERROR],
+            why[:MAX_ERROR],
             may_have_run=ran,
             usage=said.usage if said else Usage(),
             model=said.model if said else None,
@@ -200,7 +200,7 @@ def refusal(response: _Response, body: Any, said: Said | None = None) -> Provide
     error_class = of_status(meant if 400 <= meant < 600 else 500, codes, message)
     return ProviderFailure(
         error_class=error_class,
-        error=f"HTTP {response.status} {'/'.join(codes)}: {message}"[:_MAX_ERROR],
+        error=f"HTTP {response.status} {'/'.join(codes)}: {message}"[:MAX_ERROR],
         codes=codes,
         retry_after_s=retry_after_s(response.status, response.headers, body, message),
         may_have_run=may_have_run(response.status) and error_class is not ErrorClass.WAIT_UNTIL,
