@@ -67,3 +67,11 @@ def test_the_client_offers_no_field_that_a_job_lacks():
 def test_statuses_are_described(publish, status):
     """A consumer can look up how a job may end."""
     assert f"`{status.value}`" in publish
+
+
+def test_the_tests_that_the_docs_name_are_there():
+    """Who wants to see a promise kept finds the test under its name."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (DOCS / "elsewhere.md").read_text())
+    assert len(named) > 20
+    missing = [(file, test) for file, test in named if f"def {test}(" not in (DOCS.parent / file).read_text()]
+    assert missing == []
