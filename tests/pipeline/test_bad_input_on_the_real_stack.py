@@ -20,7 +20,7 @@ from penstock import lines
 from processors.policy.breaker import Limits
 from schemas.base import json_text, sha256_hex
 from schemas.dead_letter_events import DeadLetterActionEvent
-from schemas.trace import TABLES, TargetEvent
+from schemas.trace import TABLES, TargetEvent, ToolCallEvent
 from streams.kafka.admin import ensure_topics
 from streams.kafka.clients import Reader
 from streams.kafka.lags import behind, lags
@@ -238,8 +238,8 @@ def test_the_warehouse_comes_back_and_has_every_row(worker, seen, stack, eventua
     }
     stages = {row["job_id"] for row in worker.stored("stage_events") if row["stage"] == "grading"}
     assert stages >= {job_id for job_id, end in worker.ended().items() if end.get("status") == "accepted"}
-    by_people, by_trouble = DeadLetterActionEvent.TABLE, TargetEvent.TABLE
-    assert {table.TABLE for table in TABLES if not worker.stored(table.TABLE)} <= {by_people, by_trouble}
+    by_people, by_trouble, by_tools = DeadLetterActionEvent.TABLE, TargetEvent.TABLE, ToolCallEvent.TABLE
+    assert {table.TABLE for table in TABLES if not worker.stored(table.TABLE)} <= {by_people, by_trouble, by_tools}
 
 
 def test_jobs_wait_for_the_model_server(worker, seen, stack, eventually):
