@@ -7,7 +7,7 @@ validation finds the check `tools` unknown, so nothing downstream can take it fo
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 
 import orjson
@@ -85,7 +85,8 @@ class Steps:
     def refuse(self, reply: Reply, attempt_id: str) -> None:
         """Put on record what a model asked for that had to answer: its answer lacks that."""
         for call in self._named(reply.tool_calls):
-            self._note(call, attempt_id, _Used(REFUSED, "it was asked for where an answer was due"), 0.0)
+            used = _Used(REFUSED, "it was asked for where an answer was due")
+            self._note(call, attempt_id, used, self.means.clock(), 0.0)
 
     def _named(self, calls: Sequence[ToolCall]) -> tuple[ToolCall, ...]:
         """The calls, each with an id of its own; of more than may be made, one stands for the rest."""
@@ -100,13 +101,13 @@ class Steps:
 
     async def _told(self, call: ToolCall, attempt_id: str) -> ChatMessage:
         """One call, on record; what the model is told of it."""
-        begun = self.means.timer()
+        started, begun = self.means.clock(), self.means.timer()
         use = await self._use(call)
-        self._note(call, attempt_id, use, (self.means.timer() - begun) * 1000)
+        self._note(call, attempt_id, use, started, (self.means.timer() - begun) * 1000)
         told = {"data": orjson.Fragment(use.data)} if use.status == OK else {"unknown": use.error}
         return ChatMessage("tool", orjson.dumps(told).decode(), answers=call.id, name=call.name)
 
-    def _note(self, call: ToolCall, attempt_id: str, use: "_Used", took_ms: float) -> None:
+    def _note(self, call: ToolCall, attempt_id: str, use: "_Used", started: datetime, took_ms: float) -> None:
         self.uses.append(
             ToolUse.made(
                 attempt_id=attempt_id,
@@ -120,7 +121,7 @@ class Steps:
                 http_status=use.http_status,
                 tries=use.tries,
                 idempotency_key=use.key,
-                started_at=self.means.clock() - timedelta(milliseconds=took_ms),
+                started_at=started,
                 total_ms=took_ms,
             )
         )
@@ -146,7 +147,7 @@ class Steps:
 
     async def _called(self, tool: Tool, arguments: dict[str, Any], key: str) -> "_Used":
         """Try until it answers, or until another try is of no use, does harm, comes too late or is forbidden."""
-        answer, tries = ToolAnswer(error="it was not called", arrived=False), 0
+        tries = 0
         while True:
             if (why := self._forbidden(tool)) is not None:
                 return _Used(FAILED if tries else REFUSED, why, tries=tries, key=key)
