@@ -25,6 +25,7 @@ class Broker:
         self.records = []
         self.closed = 0
         self.deltas = None
+        self.reads = 0
 
     def publish(self, topic, value, key, headers, acknowledged):
         self.published.append((topic, value, key, dict(headers)))
@@ -37,6 +38,7 @@ class Broker:
             acknowledged(address, None)
 
     def read(self, limit, wait_s):
+        self.reads += 1
         if not self.records:
             time.sleep(min(wait_s, 0.005))
             return []
