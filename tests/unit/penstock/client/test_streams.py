@@ -76,10 +76,11 @@ async def test_a_result_that_overtakes_waits_a_moment_for_the_last_pieces(broker
 
 async def test_without_pieces_the_result_comes_at_once(broker, client):
     """A workflow that shows nothing before it is checked costs its users no time."""
-    coming = asyncio.create_task(collected(*client))
+    coming = asyncio.create_task(collected(*client, tenant="default"))
     await published(broker)
     broker.write("not yours", job_id="j2")
     broker.write("nor yours", tenant="another")
+    await seen(broker)
     broker.end("j1")
     began = asyncio.get_running_loop().time()
     (only,) = await coming
