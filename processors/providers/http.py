@@ -178,9 +178,14 @@ def _why(error: BaseException) -> tuple[Break, str]:
 
 
 def connect(
-    models: Models, environ: Mapping[str, str] | None = None, before_call: BeforeCall | None = None
+    models: Models,
+    environ: Mapping[str, str] | None = None,
+    before_call: BeforeCall | None = None,
+    timer: Callable[[], float] = time.monotonic,
 ) -> dict[str, Provider]:
     """A provider for each one in models.toml, with its key from the environment. Close them when done.
+
+    `timer` counts the seconds for which what fails is left alone.
 
     Raises:
         CredentialError: a key that models.toml names is not in the environment.
@@ -195,7 +200,7 @@ def connect(
         name: GuardedProvider(
             name,
             HttpProvider(settings, tuple(environ[one] for one in wanted[name]), before_call=before_call, name=name),
-            time.monotonic,
+            timer,
             settings.max_in_flight,
             settings.slow_s,
         )

@@ -1,6 +1,7 @@
 import asyncio
 import json
 import random
+import time
 import uuid
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -30,6 +31,9 @@ pytestmark = pytest.mark.stack
 
 ROOT = Path(__file__).parents[3]
 
+FASTER = 50
+"""How much faster time passes for what waits: jobs between their rounds, and breakers."""
+
 
 def utc_now():
     """The time."""
@@ -47,7 +51,7 @@ class Stages:
         state = ControlState(0, {bundle.workflow: bundle.version})
         self.workflow = bundle.workflow
         self.tenant = f"walk-{uuid.uuid4().hex[:8]}"
-        self.providers = connect(models, {})
+        self.providers = connect(models, {}, timer=lambda: time.monotonic() * FASTER)
         self.attempts = []
         self.intake = Intake(catalog, lambda: state, utc_now)
         self.routing = Routing(catalog, lambda: state, utc_now)
@@ -78,7 +82,7 @@ class Stages:
                 case Climb():
                     here = here.headed(rung=rung + 1, round=0)
                 case Retry(after_s=after_s):
-                    await asyncio.sleep(after_s)
+                    await asyncio.sleep(after_s / FASTER)
                     here = here.headed(rung=rung, round=here.head.round + 1)
                 case _:
                     return outcome, rung
@@ -144,7 +148,6 @@ async def test_the_shipped_workflow_keeps_what_it_promises(stages):
 
 async def test_every_call_is_on_record_though_many_fail(stages, faults, stack):
     """Under failing, cut and malformed answers each job still ends well, and attempts and calls are the same ids."""
-    # So few that seldom five in a row are bad: an open breaker would be waited for.
     await faults("500:0.04", "429:0.1:0", "malformed:0.03", "disconnect:0.03")
     walked = await _walk_all(stages, split("unseen")[600:700])
     assert all(isinstance(outcome, (Pass, Escalate)) for _, outcome, _ in walked)
