@@ -31,7 +31,7 @@ down: install  ## stop them
 	$(BIN)/penstock down
 
 test: lint typecheck  ## style, types, import contracts, all tests
-	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+	$(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-fast: install  ## the tests that need no embedded stack
 	$(BIN)/pytest -m "not stack"
