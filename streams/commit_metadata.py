@@ -1,8 +1,9 @@
 """The metadata of a commit: which records above the committed offset are unfinished, in at most 4,095 characters.
 
-Form: `2:` + checksum (8 hex digits) + `:` + base85 of varints: the base, the span to the highest started offset, the
-four numbers of the note, the distance from each unfinished offset to the one before it. A new owner skips what was
-finished above the watermark, and learns from the note how its predecessors ended.
+Form: `3:` + checksum (8 hex digits) + `:` + base85 of varints: the base, the span to the highest started offset, the
+four numbers of the note, the stamp, the distance from each unfinished offset to the one before it. A new owner skips
+what was finished above the watermark, and learns from the note how its predecessors ended. The stamp tells commits of
+one position apart: whoever does not know whether its commit took place looks for it.
 """
 
 import base64
@@ -12,7 +13,8 @@ from dataclasses import dataclass
 
 from streams.isolation import CLEAN, Note
 
-VERSION = "2"
+VERSION = "3"
+WITHOUT_STAMP = "2"
 MAX_CHARACTERS = 4095
 """Kafka's default offset.metadata.max.bytes is 4,096, and 4,096 characters were refused."""
 
@@ -38,10 +40,10 @@ class Position:
         return offset < self.base or (offset <= self.highest and offset not in self.unfinished)
 
 
-def encode(position: Position) -> str:
+def encode(position: Position, stamp: int = 0) -> str:
     """The metadata of a commit at `position.base`."""
     note = position.note
-    numbers = [position.highest - position.base + 1, note.deaths, note.limit, note.alone, int(note.apart)]
+    numbers = [position.highest - position.base + 1, note.deaths, note.limit, note.alone, int(note.apart), stamp]
     last = position.base
     for offset in position.unfinished:
         numbers.append(offset - last)
@@ -68,11 +70,13 @@ def decode(offset: int, metadata: str | None) -> Position:
         )
     version, _, rest = metadata.partition(":")
     checksum, _, body = rest.partition(":")
-    if version != VERSION:
+    if version not in {VERSION, WITHOUT_STAMP}:
         raise ForeignMetadata(f"commit metadata of version {version[:20]!r}; this Penstock reads version {VERSION}")
     if checksum != f"{zlib.crc32(body.encode()):08x}":
         raise ForeignMetadata(f"commit metadata at offset {offset} is damaged: its checksum does not fit")
     base, span, deaths, limit, alone, apart, *deltas = _varints(base64.b85decode(body))
+    if version == VERSION:
+        del deltas[0]
     if base != offset:
         raise ForeignMetadata(f"commit metadata says base {base}, the committed offset is {offset}")
     return Position(base, base + span - 1, tuple(_running(base, deltas)), Note(deaths, limit, alone, bool(apart)))

@@ -2,6 +2,8 @@
 
 import asyncio
 import functools
+import itertools
+import secrets
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -63,6 +65,7 @@ class KafkaPublisher:
         self._producer: Producer | None = None
         self._given_up: list[Producer] = []  # to let go of one could wait for the answer that never comes
         self._opened_at = 0.0
+        self._stamps = itertools.count(secrets.randbits(32))
         self._closed = threading.Event()
 
     # --- the port ---------------------------------------------------------------------------------------------------
@@ -111,8 +114,9 @@ class KafkaPublisher:
                 owned = batch.owned()
                 if not owned.commits:
                     return
+                stamp = next(self._stamps)
                 offsets = [
-                    Offsets(cast("KafkaSource", commit.source), metadata[commit.source], self._offsets(commit))
+                    Offsets(cast("KafkaSource", commit.source), metadata[commit.source], self._offsets(commit, stamp))
                     for commit in owned.commits
                 ]
                 records = owned.records()
@@ -237,7 +241,7 @@ class KafkaPublisher:
         self._open()
 
     def _was_committed(self, offsets: list[Offsets]) -> bool:
-        """Whether the transaction took place: it is atomic, and each one moves the metadata of what it touches."""
+        """Whether the transaction took place: it is atomic, and each one has a stamp of its own."""
         for one in offsets:
             found = self._stable(one.source, one.partitions)
             for partition in one.partitions:
@@ -256,10 +260,10 @@ class KafkaPublisher:
                 self._closed.wait(0.2)
         return {}
 
-    def _offsets(self, commit: Commit) -> list[TopicPartition]:
+    def _offsets(self, commit: Commit, stamp: int) -> list[TopicPartition]:
         return [
             TopicPartition(
-                self._connection.topic(assignment.topic), assignment.partition, position.base, encode(position)
+                self._connection.topic(assignment.topic), assignment.partition, position.base, encode(position, stamp)
             )
             for assignment, position in commit.positions.items()
         ]

@@ -22,6 +22,19 @@ def test_a_position_survives_the_round_trip(position):
     assert decode(position.base, encode(position)) == position
 
 
+@given(positions(), st.integers(0, 2**40))
+def test_a_stamp_tells_commits_of_one_position_apart(position, stamp):
+    """Whoever committed last can be told, and the position is the same."""
+    first, second = encode(position, stamp), encode(position, stamp + 1)
+    assert first != second
+    assert decode(position.base, second) == position
+
+
+def test_what_was_committed_before_there_were_stamps_is_read():
+    """A group that was committed by the version before goes on where it stood."""
+    assert decode(5, "2:38fc5197:1qA>A00002") == Position(5, 9, (5, 7))
+
+
 def test_fifteen_hundred_unfinished_over_a_wide_span_fit():
     """The bound on concurrency per partition fits Kafka's limit on metadata."""
     unfinished = tuple(range(10_000_000, 10_000_000 + 200_000, 133))[:1500]
@@ -40,9 +53,9 @@ def test_too_many_unfinished_are_refused_with_the_mend():
     [
         (5, "", "no metadata"),
         (5, None, "no metadata"),
-        (5, "3:00000000:abc", "version '3'"),
+        (5, "1:00000000:abc", "version '1'"),
         (5, "hello", "version 'hello'"),
-        (5, "2:00000000:abc", "checksum"),
+        (5, "3:00000000:abc", "checksum"),
         (6, encode(Position(5, 9, (5, 7))), "base 5"),
     ],
 )
