@@ -42,7 +42,7 @@ class Batch:
         """The part whose assignments are still live; an outcome of an earlier assignment is dropped."""
         if all(assignment.live for commit in self.commits for assignment in commit.positions):
             return self
-        finished = tuple(one for one in self.finished if one.delivery.assignment.live)
+        finished = tuple(kept for one in self.finished if (kept := _owned(one)) is not None)
         commits = [
             replace(commit, positions={a: p for a, p in commit.positions.items() if a.live}) for commit in self.commits
         ]
@@ -72,12 +72,28 @@ def batch_of(finished: Iterable[tuple[Source, Finished]]) -> Batch:
         if one.delivery.address.offset >= 0:  # else nothing was read: time has passed
             assignment.finish(one.delivery.address.offset)
         sources.setdefault(source, {})[assignment] = None
+        if (entered := one.emission.entered) is not None:
+            sources.setdefault(entered.source, {})[entered.assignment] = None
         taken.append(one)
     commits = [
         Commit(source, {assignment: assignment.position for assignment in assignments})
         for source, assignments in sources.items()
     ]
     return Batch(tuple(taken), tuple(commits))
+
+
+def _owned(finished: Finished) -> Finished | None:
+    """What counts of an outcome, by who still has the partitions that it concerns.
+
+    A state that has changed must have its change committed while its partition is here, even if the record that caused
+    it is another's by now: that one's owner will find that the job has been routed.
+    """
+    entered = finished.emission.entered
+    if entered is not None and entered.assignment.live:
+        return finished
+    if not finished.delivery.assignment.live:
+        return None
+    return finished if entered is None else replace(finished, emission=entered.otherwise())
 
 
 def _newest(records: Iterable[Record]) -> list[Record]:

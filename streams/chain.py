@@ -1,8 +1,9 @@
 """Stages that follow at once: what one passes, the next goes on with in the same transaction, without a topic between.
 
-A stage that waits for nothing and remembers nothing may follow another in its process. Only what ends well goes this
-way. A retry, a bug, a record too large and a suspect take the long way over the topic, where each has its own record:
-so what waits, is put away or is given up always lies where its stage reads.
+A stage that waits for nothing may follow another in its process; one that remembers, where it has the partition that
+the job belongs to (streams/entering.py). Only what ends well goes this way. A retry, a bug, a record too large and a
+suspect take the long way over the topic, where each has its own record: so what waits, is put away or is given up
+always lies where its stage reads.
 """
 
 from dataclasses import dataclass, field, replace
@@ -14,7 +15,7 @@ from processors.outcome import Outcome, Pass
 from schemas.envelope import Envelope
 from streams.dispatch import dispatch, passed_on
 from streams.records import Delivery, Emission, Raw
-from streams.stage import Moment, Order, Stage
+from streams.stage import Moment, Stage
 from streams.work import StageWork
 
 log = structlog.get_logger(__name__)
@@ -30,7 +31,7 @@ def _reads_only(stage: Stage[Any, Any], before: Stage[Any, Any]) -> bool:
 
 
 def _waits_for_nothing(stage: Stage[Any, Any]) -> bool:
-    return stage.order is Order.ANY and stage.stuck_after_s is None
+    return stage.stuck_after_s is None
 
 
 @dataclass

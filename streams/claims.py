@@ -27,7 +27,7 @@ from streams.errors import ClaimAway
 from streams.header_names import CLAIM, CLAIM_MISSED, header_int, header_text
 from streams.ledger import Repeated, look
 from streams.records import Address, Delivery, Emission, Headers, Raw, Record
-from streams.sizes import letter_that_fits, slim, too_large
+from streams.sizes import MAX_CARRIED, letter_that_fits, slim, too_large
 from streams.stage import Again, Moment
 from streams.tiers import goes_to
 from streams.topics import DEAD_LETTERS, FLOW
@@ -35,8 +35,6 @@ from streams.work import StageWork, moment_of
 
 log = structlog.get_logger(__name__)
 
-MAX_CARRIED: Final = 256 * 1024
-"""Bytes of a value that travels by itself."""
 MAX_OPEN: Final = 64 * 1024 * 1024
 """Bytes of claimed values that a stage has in memory at once; one that is larger still runs, alone."""
 LOOK_AGAIN_S: Final = 10.0

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, cast
 
-from processors.outcome import Reject
+from processors.outcome import Reject, Retry
 from schemas.avro import Unreadable
 from schemas.base import to_millis
 from schemas.envelope import Envelope
@@ -15,6 +15,7 @@ from streams import ledger, trace_rows
 from streams.dispatch import dead_letter, dispatch, job_of
 from streams.ledger import Repeated
 from streams.records import Delivery, Emission
+from streams.sizes import MAX_CARRIED, taken
 from streams.stage import Moment
 from streams.state import PartitionState
 from streams.topics import SPEND, SPENDS
@@ -51,6 +52,25 @@ class LedgerWork(StageWork):
         emission = dispatch(self.stage, delivery, envelope, outcome, moment)
         ledger.note(state, head, job, outcome, to_millis(moment.finished_at))
         return emission
+
+    async def follow(self, delivery: Delivery, envelope: Envelope[Any]) -> Emission | None:
+        """What comes of an envelope that has not been on its topic, in the partition of this delivery.
+
+        None if it must go there first, and then nothing has changed: a repeat, a retry, what is too large to travel.
+        """
+        taken_at, started = self.clock(), time.perf_counter()
+        head, job, state = envelope.head, job_of(envelope), _state(delivery)
+        if ledger.look(state, head, job) is not None:
+            return None
+        outcome = await self._outcome(envelope, taken_at)
+        if isinstance(outcome, Retry):
+            return None
+        moment = self._moment(delivery, taken_at, started)
+        emission = taken(dispatch(self.stage, delivery, envelope, outcome, moment))
+        if any(len(record.value or b"") > MAX_CARRIED for record in emission.records):
+            return None
+        ledger.note(state, head, job, outcome, to_millis(moment.finished_at))
+        return replace(emission, records=(*emission.records, *state.changes()))
 
     def _failed(self, delivery: Delivery, envelope: Envelope[Any], bug: Exception, moment: Moment) -> Emission:
         ended = Reject(Status.FAILED, str(bug))

@@ -9,8 +9,8 @@
     every stage ─► dead-letters (and a failed result)          every stage ─► traces ─► sink ─► ClickHouse
 
 A processor returns an outcome; `dispatch` alone turns it into records. What a stage writes for a job and the offset of
-the record it read are one Kafka transaction. In one process, validation and grading follow the call in its transaction
-(streams/chain.py): then `answered` and `validated` hold only what could not.
+the record it read are one Kafka transaction. In one process, routing follows intake in its transaction, validation and
+grading the call (streams/chain.py): then `admitted`, `answered` and `validated` hold only what could not.
 """
 
 from collections.abc import Mapping

@@ -1,9 +1,14 @@
 """Records on their way in and out: raw bytes, the delivery of one, and what a finished one causes."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from schemas.trace import Event
 from streams.assignment import Assignment
+
+if TYPE_CHECKING:
+    from streams.source import Source
 
 Headers = tuple[tuple[str, bytes | None], ...]
 
@@ -55,6 +60,19 @@ class Record:
 
 
 @dataclass(frozen=True, slots=True)
+class Entered:
+    """A partition of an ordered stage that a record of another stage went on in at once: its state has changed.
+
+    If the partition is gone before the commit, what has changed is gone with it: then `otherwise` gives what the record
+    causes without that stage.
+    """
+
+    source: "Source"
+    assignment: Assignment
+    otherwise: "Callable[[], Emission]"
+
+
+@dataclass(frozen=True, slots=True)
 class Emission:
     """What one finished record causes: records and trace events, published in one transaction with its offset."""
 
@@ -64,6 +82,7 @@ class Emission:
     """False if nobody waits for it: then it is committed with what comes next, or after a moment."""
     told: tuple[Record, ...] = ()
     """What those are told who can't wait for a result, once all this is committed; it may be lost."""
+    entered: Entered | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -48,6 +48,7 @@ class Runner:
     tick: Tick | None = None
     in_flight: int = 0
     bytes_in_flight: int = 0
+    _at_work: int = 0
     _slot_free: asyncio.Event = field(default_factory=asyncio.Event)
     _begun: set[Assignment] = field(default_factory=set)
 
@@ -98,6 +99,16 @@ class Runner:
             assignment.release()
         await self.transactions.note(self.source, begun)
 
+    def free(self, topic: str, key: bytes) -> Assignment | None:
+        """The partition where records of this key belong, if it has begun here and nothing is being worked on.
+
+        What changes its state between this answer and `transactions.add`, without waiting for anything, is in order.
+        """
+        if self._at_work:
+            return None
+        begun = (one for one in self._begun if one.topic == topic and one.live and one.state is not None)
+        return next((one for one in begun if one.state is not None and one.state.is_place_of(key)), None)
+
     async def _begin(self, assignments: dict[Assignment, None]) -> None:
         new = [assignment for assignment in assignments if assignment not in self._begun]
         if new:
@@ -123,12 +134,18 @@ class Runner:
         return Suspect(delivery.assignment, run, note)
 
     async def _finish(self, delivery: Delivery, work: Work) -> None:
+        await self._work_on(delivery, work, functools.partial(self._release, delivery))
+
+    async def _work_on(self, delivery: Delivery, work: Work, committed: Callable[[], None]) -> None:
+        self._at_work += 1
         try:
             emission = await work(delivery)
         except NoLongerOurs:
-            self._release(delivery)
+            committed()
         else:
-            self.transactions.add(self.source, Finished(delivery, emission), functools.partial(self._release, delivery))
+            self.transactions.add(self.source, Finished(delivery, emission), committed)
+        finally:
+            self._at_work -= 1
 
     async def _finish_suspect(self, delivery: Delivery, done: Callable[[], None]) -> None:
         condemned = self.give_up is not None and delivery.assignment.condemns(delivery.address.offset)
@@ -137,12 +154,7 @@ class Runner:
             self._free(delivery)
             done()
 
-        try:
-            emission = await (self.give_up if condemned and self.give_up else self.work)(delivery)
-        except NoLongerOurs:
-            committed()
-        else:
-            self.transactions.add(self.source, Finished(delivery, emission), committed)
+        await self._work_on(delivery, self.give_up if condemned and self.give_up else self.work, committed)
 
     def _release(self, delivery: Delivery) -> None:
         self._free(delivery)

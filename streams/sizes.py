@@ -5,7 +5,7 @@ Sizes are counted before compression: an upper bound of what the broker will cou
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 from schemas.base import JsonText
 from schemas.envelope import Envelope, Head
@@ -17,6 +17,8 @@ from streams.records import Emission, Headers, Record
 from streams.tiers import goes_to
 from streams.topics import DEAD_LETTERS, MAX_BYTES
 
+MAX_CARRIED: Final = 256 * 1024
+"""Bytes of a value that travels by itself; a larger one stays in the claim store."""
 FRAMING = 128
 """Bytes that a record, or a header of it, needs beside its content: more than enough."""
 

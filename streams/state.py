@@ -5,6 +5,7 @@ state may run ahead of the commits: what was not committed belongs to an assignm
 """
 
 import hashlib
+import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, Protocol, TypeVar
@@ -56,6 +57,11 @@ class PartitionState(Generic[V]):
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def is_place_of(self, key: bytes) -> bool:
+        """Whether records of this key are in this partition: `consistent_random` of librdkafka, where the key is not
+        empty."""  # noqa: D205, D209 -- one sentence
+        return bool(key) and zlib.crc32(key) % self._partitions == self.partition
 
     def get(self, key: str) -> V | None:
         """The value under a key."""

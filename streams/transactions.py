@@ -43,6 +43,9 @@ class Transactions:
         entry = (source, finished, committed)
         self._idle.clear()
         if finished.emission.urgent or self._finished:
+            entered = finished.emission.entered
+            if entered is not None:  # changes of a state are committed in their order
+                self._finished.extend(self._patient.pop(entered.source, ()))
             self._finished.extend((*self._patient.pop(source, ()), entry))
             self._something.set()
             if self._later is not None and not self._patient:

@@ -14,6 +14,7 @@ from streams.claim_store import ClaimStore
 from streams.claims import ClaimedWork, carries_its_value
 from streams.delays import DelayRunner, DelayWork, PausableSource
 from streams.deltas import Tell
+from streams.entering import EnteringWork
 from streams.handed_on import HandedOn
 from streams.ledger import LEDGER
 from streams.ordered import LedgerWork
@@ -114,7 +115,9 @@ class Worker:
 
     def _runners(self, transactions: Transactions, quarantine: Quarantine) -> list[Runner | DelayRunner]:
         stages = shortened(self.stages, Shortcut())
-        runners = [runner for stage in stages for runner in self._of_stage(stage, stages, transactions, quarantine)]
+        runners: list[Runner] = []
+        for stage in reversed(stages):  # so that who goes on in another finds its runner
+            runners += self._of_stage(stage, stages, transactions, quarantine, tuple(runners))
         reviews = self._of_reviews(self.reviewing, transactions, quarantine) if self.reviewing is not None else ()
         return [*self._of_sources(transactions), *runners, *reviews, *self._of_delays(transactions)]
 
@@ -136,6 +139,7 @@ class Worker:
         stages: tuple[Stage[Any, Any], ...],
         transactions: Transactions,
         quarantine: Quarantine,
+        after: tuple[Runner, ...],
     ) -> Iterator[Runner]:
         """One runner; a stage that reads topics of several priorities has one for each, with its share of the slots."""
         in_order = stage.order is Order.AS_READ
@@ -143,7 +147,7 @@ class Worker:
             source = self.open_source(
                 name, [topic.name, SPEND.name] if in_order else [topic.name], LEDGER if in_order else None
             )
-            bare = self._work(stage, stages, source.group)
+            bare = self._work(stage, stages, source.group, after)
             work = bare if self.claims is None else ClaimedWork(bare, self.claims)
             slots = max(1, round(stage.concurrency * share))
             gate = self.gate if stage.name == STAGES[0] else None
@@ -160,14 +164,20 @@ class Worker:
                 gate=gate,
             )
 
-    def _work(self, stage: Stage[Any, Any], stages: tuple[Stage[Any, Any], ...], group: str) -> StageWork:
+    def _work(
+        self, stage: Stage[Any, Any], stages: tuple[Stage[Any, Any], ...], group: str, runners: tuple[Runner, ...]
+    ) -> StageWork:
+        own = stage, group, self.name, self.clock, self.control_version
         if stage.order is Order.AS_READ:
-            return LedgerWork(stage, group, self.name, self.clock, self.control_version)
+            return LedgerWork(*own)
         after = None if self.every_topic else follower(stage, stages)
         if after is None:
-            return StageWork(stage, group, self.name, self.clock, self.control_version)
-        then = self._work(after, stages, group)
-        return ChainedWork(stage, group, self.name, self.clock, self.control_version, then=then)
+            return StageWork(*own)
+        if after.order is Order.ANY:
+            return ChainedWork(*own, then=self._work(after, stages, group, runners))
+        into = next(runner for runner in runners if runner.name == after.name)
+        then, plain = self._work(after, stages, into.source.group, runners), self.stages[stages.index(stage)]
+        return EnteringWork(*own, then=then, into=into, long_way=plain)
 
     def _of_reviews(self, reviewing: Reviewing, transactions: Transactions, quarantine: Quarantine) -> Iterator[Runner]:
         source = self.open_source(f"{REVIEWS}.intake", [TOPIC_OF_REVIEWS.name], None)

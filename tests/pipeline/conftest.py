@@ -159,6 +159,7 @@ class Line:
         self.claims = None
         self.tools = None
         self.sources = ()
+        self.opened = []
         self._activate()
 
     def _say(self, request):
@@ -194,7 +195,7 @@ class Line:
     def start(self):
         self.worker = Worker(
             self._stages(),
-            lambda stage, topics, changelog: MemorySource(self.broker, stage, topics, changelog),
+            self._open_source,
             MemoryPublisher(self.broker, "all"),
             "test",
             control_version=lambda: self.history.state.version,
@@ -207,6 +208,10 @@ class Line:
             tell=self.broker.append,
         )
         self.running = asyncio.create_task(self.worker.run())
+
+    def _open_source(self, stage, topics, changelog):
+        self.opened.append(MemorySource(self.broker, stage, topics, changelog))
+        return self.opened[-1]
 
     def _stages(self):
         catalog, clock, providers = self.catalog, self.clock, dict.fromkeys(("near", "far"), self.provider)

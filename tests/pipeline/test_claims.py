@@ -9,11 +9,12 @@ import pytest
 
 from processors.providers.scripted import answer
 from streams.claim_store import ClaimStore
-from streams.claims import LOOK_AGAIN_S, MAX_CARRIED, PATIENCE_S, claim_of
+from streams.claims import LOOK_AGAIN_S, PATIENCE_S, claim_of
 from streams.dead_letters import contents, read_letter
 from streams.header_names import CLAIM, RETURN_TOPIC
 from streams.records import Address, Record
 from streams.redrive import Deed, redrive
+from streams.sizes import MAX_CARRIED
 
 FLOW = ("admitted", "routed", "answered", "validated")
 LARGE = "x" * (MAX_CARRIED + 1)

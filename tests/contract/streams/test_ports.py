@@ -6,7 +6,10 @@ import pytest
 
 from streams.batch import batch_of
 from streams.errors import SlotTaken
+from streams.ledger import LEDGER
 from streams.records import Delivery, Emission, Finished, Record
+from streams.state import PartitionState
+from streams.topics import PARTITIONS
 
 
 def records(count):
@@ -54,6 +57,18 @@ async def test_outcomes_of_finished_records_are_committed_with_their_offsets(bro
     await broker.put(Record("in", b"k0", b"99"))
     successor = await broker.source()
     assert values(one.raw for one in await take(successor, 1)) == [99]
+
+
+async def test_a_key_is_where_a_state_looks_for_it(broker):
+    """The partition that a state takes for a key's is the one that the publisher writes it to."""
+    await broker.put(*records(40))
+    source, publisher = await broker.source(), await broker.publisher()
+    taken = await take(source, 40)
+    again = [Finished(one, Emission((Record("in", b"key %d" % n, b"%d" % n),))) for n, one in enumerate(taken)]
+    await publisher.commit(batch_of((source, one) for one in again))
+    states = [PartitionState(LEDGER, partition, PARTITIONS) for partition in range(PARTITIONS)]
+    for one in await take(source, 40):
+        assert [state.partition for state in states if state.is_place_of(one.raw.key)] == [one.address.partition]
 
 
 async def test_what_finished_out_of_order_is_not_run_again_by_the_next_owner(broker):
