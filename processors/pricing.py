@@ -47,9 +47,14 @@ def cost(usage: Usage, provider: ProviderSettings, model: Model, at: datetime) -
     """What a call to a model of models.toml costs: its own prices win, all of them or none."""
     if (why := _incomplete(usage)) is not None:
         return Cost(None, why)
-    if model.prices == Prices():
+    if not _has_own(model.prices):
         return _by_catalogue(usage, provider.base_url, model.id, at)
     return _by_own(usage, model.prices)
+
+
+def _has_own(prices: Prices) -> bool:
+    """Whether models.toml says anything of a model's prices: once for every call, so that nothing is made for it."""
+    return any(one is not None for one in prices.__dict__.values())
 
 
 def _incomplete(usage: Usage) -> str | None:
@@ -110,7 +115,7 @@ def worst_cost(
 ) -> Decimal | None:
     """The most that a call of this size can cost in US dollars; nothing when a price is unknown."""
     prices = model.prices
-    if prices == Prices():
+    if not _has_own(prices):
         usage = Usage(input_tokens=input_tokens, output_tokens=output_tokens)
         return _by_catalogue(usage, provider.base_url, model.id, at).usd
     if prices.input_usd is None or prices.output_usd is None:

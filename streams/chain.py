@@ -6,15 +6,18 @@ suspect take the long way over the topic, where each has its own record: so what
 always lies where its stage reads.
 """
 
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 import structlog
 
 from processors.outcome import Outcome, Pass
+from schemas.base import to_millis
 from schemas.envelope import Envelope
+from streams.assignment import Assignment
 from streams.dispatch import dispatch, passed_on
 from streams.records import Delivery, Emission, Raw
+from streams.sizes import taken
 from streams.stage import Moment, Stage
 from streams.work import StageWork
 
@@ -47,12 +50,15 @@ class ChainedWork(StageWork):
             onward, rows = passed_on(self.stage, delivery, envelope, outcome, moment)
             after = await self._followed(delivery, onward)
             if after is not None:
-                return replace(after, events=(*rows, *after.events))
-        return dispatch(self.stage, delivery, envelope, outcome, moment)
+                return after.after(rows)
+        return taken(dispatch(self.stage, delivery, envelope, outcome, moment))
 
-    async def _followed(self, delivery: Delivery, onward: Envelope[Any]) -> Emission | None:
+    async def _followed(
+        self, delivery: Delivery, onward: Envelope[Any], there: Assignment | None = None
+    ) -> Emission | None:
         # Nothing of the record's own waiting is the next stage's: it begins as if just appended.
-        begun = replace(delivery, timestamp_ms=int(self.clock().timestamp() * 1000), raw=Raw(delivery.raw.key, None))
+        now_ms, raw = to_millis(self.clock()), Raw(delivery.raw.key, None)
+        begun = Delivery(delivery.address, now_ms, raw, there or delivery.assignment)
         try:
             return await self.then.follow(begun, onward)
         except Exception as bug:  # noqa: BLE001 -- it comes again from the next stage's own record, and is counted there

@@ -55,7 +55,7 @@ def dispatch(
         case _:
             assert_never(outcome)
     rows = trace_rows.of_outcome(stage.name, delivery.address, head, envelope, outcome, moment)
-    return replace(end, events=(*rows, *end.events))
+    return end.after(tuple(rows))
 
 
 def passed_on(

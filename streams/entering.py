@@ -16,6 +16,7 @@ from streams.chain import ChainedWork
 from streams.dispatch import dispatch, passed_on
 from streams.records import Delivery, Emission, Entered
 from streams.runner import Runner
+from streams.sizes import taken
 from streams.stage import Moment, Stage
 
 
@@ -36,9 +37,8 @@ class EnteringWork(ChainedWork):
             onward, rows = passed_on(self.stage, delivery, envelope, outcome, moment)
             topic = self.then.stage.reads[0]
             there = self.into.free(topic.name, topic.key(onward.head).encode())
-            after = None if there is None else await self._followed(replace(delivery, assignment=there), onward)
+            after = None if there is None else await self._followed(delivery, onward, there)
             if there is not None and after is not None:
                 otherwise = functools.partial(dispatch, self.long_way, delivery, envelope, outcome, moment)
-                entered = Entered(self.into.source, there, otherwise)
-                return replace(after, events=(*rows, *after.events), entered=entered)
-        return dispatch(self.stage, delivery, envelope, outcome, moment)
+                return replace(after.after(rows), entered=Entered(self.into.source, there, otherwise))
+        return taken(dispatch(self.stage, delivery, envelope, outcome, moment))

@@ -1,7 +1,7 @@
 """What an ordered stage does beside its work: repeats are left out, and what is remembered changes with the outcome."""
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, cast
 
@@ -37,7 +37,7 @@ class LedgerWork(StageWork):
         else:
             emission = await super().__call__(delivery)
         changes = _state(delivery).changes()
-        return replace(emission, records=(*emission.records, *changes)) if changes else emission
+        return emission.changing(changes) if changes else emission
 
     async def _emission(
         self, delivery: Delivery, envelope: Envelope[Any], taken_at: datetime, started: float
@@ -49,7 +49,7 @@ class LedgerWork(StageWork):
             return Emission((), (trace_rows.repeated(self.stage.name, delivery.address, head, refused.reason, moment),))
         outcome = refused or await self._outcome(envelope, taken_at)
         moment = self._moment(delivery, taken_at, started)
-        emission = dispatch(self.stage, delivery, envelope, outcome, moment)
+        emission = taken(dispatch(self.stage, delivery, envelope, outcome, moment))
         ledger.note(state, head, job, outcome, to_millis(moment.finished_at))
         return emission
 
@@ -70,7 +70,7 @@ class LedgerWork(StageWork):
         if any(len(record.value or b"") > MAX_CARRIED for record in emission.records):
             return None
         ledger.note(state, head, job, outcome, to_millis(moment.finished_at))
-        return replace(emission, records=(*emission.records, *state.changes()))
+        return emission.changing(state.changes())
 
     def _failed(self, delivery: Delivery, envelope: Envelope[Any], bug: Exception, moment: Moment) -> Emission:
         ended = Reject(Status.FAILED, str(bug))

@@ -159,7 +159,7 @@ class ReviewWork:
 
     def _with_changes(self, assignment: Assignment, emission: Emission) -> Emission:
         changes = _state(assignment).changes()
-        return Emission((*emission.records, *changes), emission.events) if changes else emission
+        return emission.changing(changes) if changes else emission
 
     def _moment(self, delivery: Delivery) -> Moment:
         now = self.clock()

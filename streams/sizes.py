@@ -22,6 +22,8 @@ MAX_CARRIED: Final = 256 * 1024
 FRAMING = 128
 """Bytes that a record, or a header of it, needs beside its content: more than enough."""
 
+_TAKEN_ANYWHERE: Final = min(MAX_BYTES.values())
+
 LONG_KEY = 1024
 """Bytes of a producer's key above which it is left out where nothing else helps."""
 
@@ -45,7 +47,10 @@ def limit_of(record: Record) -> int:
 
 def too_large(record: Record) -> str | None:
     """Why the broker would refuse it; None if it takes it."""
-    size, limit = size_of(record), limit_of(record)
+    size = size_of(record)
+    if size <= _TAKEN_ANYWHERE:
+        return None
+    limit = limit_of(record)
     return f"a record of {size} bytes for {record.topic}, which takes {limit}" if size > limit else None
 
 

@@ -42,7 +42,7 @@ def after(stage: str, head: Head, outcome: Outcome[Any], moment: Moment) -> Head
 def _spent(spent: Spent, attempts: tuple[Attempt, ...]) -> Spent:
     if not attempts:
         return spent
-    return Spent(
+    return Spent.made(
         attempts=spent.attempts + len(attempts),
         input_tokens=spent.input_tokens + sum(attempt.usage.input_tokens or 0 for attempt in attempts),
         output_tokens=spent.output_tokens + sum(attempt.usage.output_tokens or 0 for attempt in attempts),

@@ -65,7 +65,7 @@ class StageWork:
             log.warning("dead letter", stage=self.stage.name, address=str(delivery.address), error=str(unreadable))
             return dead_letter(self.stage.name, self.group, delivery, unreadable, moment)
         try:
-            return taken(await self._emission(delivery, envelope, taken_at, started))
+            return await self._emission(delivery, envelope, taken_at, started)
         except NoLongerOurs:
             raise
         except Exception as bug:  # the one place where a bug is caught
@@ -103,12 +103,12 @@ class StageWork:
         outcome = await self._outcome(envelope, taken_at)
         if isinstance(outcome, Retry):
             return None
-        return taken(await self._caused(delivery, envelope, outcome, self._moment(delivery, taken_at, started)))
+        return await self._caused(delivery, envelope, outcome, self._moment(delivery, taken_at, started))
 
     async def _caused(
         self, delivery: Delivery, envelope: Envelope[Any], outcome: Outcome[Any], moment: Moment
     ) -> Emission:
-        return dispatch(self.stage, delivery, envelope, outcome, moment)
+        return taken(dispatch(self.stage, delivery, envelope, outcome, moment))
 
     def _failed(self, delivery: Delivery, envelope: Envelope[Any], bug: Exception, moment: Moment) -> Emission:
         def fail(known: Envelope[Any]) -> Emission:

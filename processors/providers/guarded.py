@@ -61,14 +61,16 @@ class GuardedProvider:
 
     async def _slot(self, left_s: float) -> float | None:
         """Take a slot; the seconds that it took, nothing if none became free in time."""
+        if self._slots.take_free():
+            return 0.0
         clock = asyncio.get_running_loop().time
         began = clock()
         try:
             async with asyncio.timeout(left_s):
-                waited = await self._slots.take()
+                await self._slots.take()
         except TimeoutError:
             return None
-        return clock() - began if waited else 0.0
+        return clock() - began
 
     async def _guarded(self, breaker: Breaker, request: CompletionRequest) -> Answered:
         """The call, and what it says about the target and about how many calls are too many."""

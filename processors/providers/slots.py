@@ -24,11 +24,17 @@ class Slots:
         """Calls at once, now."""
         return int(self._limit)
 
-    async def take(self) -> bool:
-        """Take a slot; True if it had to be waited for."""
+    def take_free(self) -> bool:
+        """Take a slot if one is free; whether it was."""
         if self._taken < self.limit and not self._waiting:
             self._taken += 1
-            return False
+            return True
+        return False
+
+    async def take(self) -> None:
+        """Wait for a slot, and take it."""
+        if self.take_free():
+            return
         turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting.append(turn)
         try:
@@ -39,7 +45,6 @@ class Slots:
             elif not turn.cancelled():
                 self.give_back()
             raise
-        return True
 
     def give_back(self) -> None:
         """A call has ended."""
