@@ -1,3 +1,4 @@
+import fcntl
 import os
 import time
 from pathlib import Path
@@ -41,6 +42,9 @@ def eventually():
 def models_folder():
     """Give the folder of the local models: trained once for many runs, and named by their content."""
     _MODELS.mkdir(parents=True, exist_ok=True)
+    with (_MODELS / "lock").open("w") as lock:  # of several test processes one trains
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        load_models(_MODELS)
     return _MODELS
 
 

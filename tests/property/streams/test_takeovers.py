@@ -111,7 +111,7 @@ class Takeovers(RuleBasedStateMachine):
         assert not any(position.finished(one) for one in self.log if one >= self.owner.next_read and one not in done)
 
 
-Takeovers.TestCase.settings = settings(max_examples=200, stateful_step_count=50, deadline=None)
+Takeovers.TestCase.settings = settings(max_examples=100, stateful_step_count=50, deadline=None)
 TestTakeovers = Takeovers.TestCase
 
 
