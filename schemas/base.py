@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from decimal import ROUND_HALF_EVEN, Decimal
 from typing import Annotated, Any, NewType, Self, TypeVar
 
+import orjson
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 JsonText = NewType("JsonText", str)
@@ -88,12 +89,22 @@ def json_text(value: Any) -> JsonText:
     Raises:
         ValueError: the value holds NaN, infinity, a lone surrogate, or something that is no JSON value.
     """
+    if type(value) is dict and all(type(part) is str for pair in value.items() for part in pair):
+        return _flat(value)
     try:
         text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
         text.encode()
     except (TypeError, RecursionError, UnicodeEncodeError) as error:
         raise ValueError(f"not a JSON value: {error}") from error
     return JsonText(text)
+
+
+def _flat(texts: dict[str, str]) -> JsonText:
+    """The same of an object of texts, as most inputs and answers are: for a tenth of the price."""
+    try:
+        return JsonText(orjson.dumps(texts, option=orjson.OPT_SORT_KEYS).decode())
+    except TypeError as error:
+        raise ValueError(f"not a JSON value: {error}") from error
 
 
 def sha256_hex(text: str | bytes) -> str:

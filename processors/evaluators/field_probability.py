@@ -89,7 +89,7 @@ def scalar_spans(text: str) -> Iterator[Span]:
                 path[-1] = key or ""
                 expects_key = False
             case _ if expects_key:
-                key = json.loads(lexeme)
+                key = json.loads(lexeme) if "\\" in lexeme else lexeme[1:-1]
             case _:
                 yield _span(found, path)
                 if not inside:

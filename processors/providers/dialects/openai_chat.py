@@ -101,7 +101,7 @@ def read(body: dict[str, Any]) -> Said | str:
         message = {"content": choice["text"]}
     if not isinstance(message, dict):
         return "its first choice holds no message"
-    calls = tuple(_tool_calls(message))
+    calls = tuple(_tool_calls(message)) if "tool_calls" in message or "function_call" in message else ()
     refusal = text(message, "refusal")
     finish = text(choice, "finish_reason") or ""
     return Said(
@@ -131,8 +131,11 @@ def thinking(found: Any) -> str:
 
 
 def _reasoning(message: dict[str, Any]) -> str | None:
-    said = next((text(message, name) for name in _REASONING if text(message, name)), None)
-    return said or thinking(message.get("content")) or None
+    for name in _REASONING:
+        if said := text(message, name):
+            return said
+    found = message.get("content")
+    return None if isinstance(found, str) else thinking(found) or None
 
 
 def _tool_calls(message: dict[str, Any]) -> Iterator[ToolCall]:

@@ -138,3 +138,16 @@ def test_canonical_json_has_one_form(value):
     assert json_text(json.loads(text)) == text
     if isinstance(value, dict):
         assert json_text(dict(reversed(value.items()))) == text
+
+
+@given(st.dictionaries(st.text(), st.text(), max_size=4))
+def test_an_object_of_texts_is_written_like_any_other(texts):
+    """The short way for what inputs and answers mostly are gives the same text, and refuses the same."""
+    nested = {"": texts}
+    try:
+        long = json_text(nested)
+    except ValueError:
+        with pytest.raises(ValueError, match="not a JSON value"):
+            json_text(texts)
+    else:
+        assert long == f'{{"":{json_text(texts)}}}'
