@@ -9,6 +9,7 @@ from typing import Final
 import uvloop
 
 from calling.contestant import TEXT, Told, report, told
+from penstock.memory import settle
 from processors.bundle import read_bundle
 from processors.catalog import Catalog
 from processors.control import ControlState
@@ -22,12 +23,14 @@ from schemas.base import json_text
 from schemas.envelope import Envelope, Head, Origin
 from schemas.job import Job
 from schemas.stages import Decision, Routed, Tier
+from schemas.trace import Event
+from streams.batch import trace_records
 from streams.records import Address
 from streams.stage import Moment
-from streams.trace_arrays import arrays
 from streams.trace_rows import of_outcome
 
 ROOT: Final = Path(__file__).parents[2]
+ROWS: Final = 64
 
 
 def ask(text: str) -> bytes:
@@ -70,28 +73,34 @@ async def main(given: Told) -> None:
     decision = Decision(variant="small", tier=Tier.A, provider="local", model="local-small")
     routed = Routed(job=job, decision=decision)
 
+    head, rows = _head(version), list[Event]()
+
     async def one(number: int) -> None:
         now = datetime.now(UTC)
-        envelope = Envelope[Routed](head=_head(number, version, now), payload=routed)
+        envelope = Envelope[Routed].made(head=head.but(job_id=f"job-{number}", created_at=now), payload=routed)
         outcome = await inference(envelope)
         assert isinstance(outcome, Pass), outcome
         moment = Moment(now, 0.0, 0.0, "w", 0, 0)
-        rows = list(of_outcome("inference", Address("routed", 0, number), envelope.head, envelope, outcome, moment))
-        for row in rows:
-            list(arrays(type(row).__name__, [row]))
+        rows.extend(of_outcome("inference", Address("routed", 0, number), envelope.head, envelope, outcome, moment))
+        if len(rows) >= ROWS:  # as a transaction writes them
+            trace_records(rows)
+            rows.clear()
 
+    settle()  # as a worker does before its first job
     await report(given, one)
+    trace_records(rows)
     await asyncio.gather(*(provider.aclose() for provider in providers.values()))
 
 
-def _head(number: int, version: str, now: datetime) -> Head:
+def _head(version: str) -> Head:
+    now = datetime.now(UTC)
     return Head(
         tenant="t",
-        job_id=f"job-{number}",
+        job_id="job",
         workflow="banking_intent",
         workflow_version=version,
         created_at=now,
-        deadline=now + timedelta(minutes=1),
+        deadline=now + timedelta(minutes=30),
         trace="00-" + "0" * 31 + "1-" + "0" * 15 + "1-00",
         origin=Origin(topic="", partition=0, offset=0),
     )
