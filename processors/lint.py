@@ -19,6 +19,7 @@ from processors.providers.strictness import refusals
 from processors.sample import sample
 from processors.settings import Rung, WorkflowSettings
 from processors.toml_text import line_of, nearest
+from processors.tools.agent import LONGEST_S
 from processors.tools.definitions import FOLDER
 from processors.workflow import Workflow, examine
 from schemas.base import json_text
@@ -58,6 +59,7 @@ def _of_bundle(bundle: Bundle, models: Models, today: date | None) -> tuple[Work
         found += _ladder_problems(workflow, models, bundle.files[SETTINGS])
         found += _strictness_problems(workflow, models)
         found += _unused_tools(workflow)
+        found += _slow_tools(workflow)
         found += _prompt_problems(workflow, bundle.files)
         found += _calibration_problems(workflow, today)
         found += _prior_problems(workflow)
@@ -112,6 +114,20 @@ def _unused_tools(workflow: Workflow) -> Iterator[Problem]:
     for name in sorted(workflow.tools.keys() - offered):
         mend = "name it in a rung's tools, or remove it"
         yield Problem(f"{FOLDER}{name}.toml", 0, "", "no rung offers it to its model", mend, Level.WARNING)
+
+
+def _slow_tools(workflow: Workflow) -> Iterator[Problem]:
+    """Rungs whose tools could take all the time that a conversation has, waits between tries left out."""
+    calls = workflow.settings.agent.max_calls
+    for i, rung in enumerate(workflow.settings.ladder):
+        offered = [workflow.tools[name].settings for name in rung.tools if name in workflow.tools]
+        longest = calls * max((one.timeout_s * (1 + one.retries) for one in offered), default=0.0)
+        if longest > LONGEST_S:
+            found = (
+                f"{calls} calls of its slowest tool can take {longest:g} s; at {LONGEST_S:g} s the model must answer"
+            )
+            mend = "lower the tool's timeout_s or retries, or agent.max_calls"
+            yield Problem(SETTINGS, 0, f"ladder.{i}.tools", found, mend, Level.WARNING)
 
 
 def _strictness_problems(workflow: Workflow, models: Models) -> Iterator[Problem]:

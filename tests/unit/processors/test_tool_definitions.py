@@ -113,6 +113,18 @@ def test_lint_knows_what_rungs_offer(files, models):
     assert found["tools/orders.toml", ""] == "no rung offers it to its model"
 
 
+def test_lint_warns_of_tools_that_could_take_all_the_time(files, models):
+    """Calls, tries and time-outs that can't fit into a conversation are named with the mend."""
+    settings = files["workflow.toml"].replace('model = "tiny"', 'model = "tiny"\ntools = ["orders"]')
+    slow = "timeout_s = 20\n" + ORDERS
+    found = problems_of(files, models, settings, **{"tools/orders.toml": slow})
+    assert found["workflow.toml", "ladder.0.tools"].endswith("can take 480 s; at 300 s the model must answer")
+    assert (
+        "can take"
+        not in problems_of(files, models, settings, **{"tools/orders.toml": ORDERS})["workflow.toml", "ladder.0.tools"]
+    )
+
+
 def test_a_tool_is_part_of_what_a_calibration_was_fitted_for(desk, files):
     """Changing a tool that a rung offers voids its calibration; rungs without tools keep theirs."""
     settings = files["workflow.toml"].replace('model = "tiny"', 'model = "tiny"\ntools = ["orders"]')
