@@ -53,7 +53,7 @@ def cost(usage: Usage, provider: ProviderSettings, model: Model, at: datetime) -
 
 
 def _has_own(prices: Prices) -> bool:
-    """Whether models.toml says anything of a model's prices: once for every call, so that nothing is made for it."""
+    """Whether models.toml names any price of a model."""
     return any(one is not None for one in prices.__dict__.values())
 
 

@@ -106,7 +106,7 @@ class Runner:
         """
         if self._at_work:
             return None
-        begun = (one for one in self._begun if one.topic == topic and one.live and one.state is not None)
+        begun = (one for one in self._begun if one.topic == topic and one.live)
         return next((one for one in begun if one.state is not None and one.state.is_place_of(key)), None)
 
     async def _begin(self, assignments: dict[Assignment, None]) -> None:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from processors.outcome import Retry
 from streams.memory import MemoryPublisher
 from streams.topics import ADMITTED
 
@@ -69,8 +70,29 @@ async def test_a_job_ends_once_whatever_partition_is_lost_before_the_commit(ente
     assert len(entered.values("results")) == 2
 
 
-async def test_what_waits_or_was_there_before_goes_over_the_topic(entered):
-    """A tenant that is killed, and a job that comes twice, have records of their own on `admitted`."""
+async def test_a_repeat_goes_over_the_topic(entered):
+    """A job that comes twice has a record of its own on `admitted`."""
     entered.submit("first")
     await entered.until(lambda: repeats(entered))
     assert admitted(entered) == 2
+
+
+async def test_what_routing_puts_off_waits_with_a_record_of_its_own(line):
+    """Routing that says not now leaves no trace in its memory: the job goes over `admitted`, waits and ends once."""
+    await line.stop()
+    works, put_off = next(one.runs for one in line._stages() if one.name == "routing"), []
+
+    async def routing(envelope):
+        return put_off.pop() if put_off else await works(envelope)
+
+    line.replaced = {"routing": routing}
+    line.start()
+    line.submit("first")
+    await line.result("first")
+    put_off += [Retry("not now", 3.0), Retry("not now", 3.0)]
+    line.submit("j1")
+    await line.until(lambda: line.broker.records("retries.10s"))
+    assert not put_off
+    line.clock.move(4)
+    assert (await line.result("j1"))["status"] == "accepted"
+    assert admitted(line) == 3  # the first of all, the one put off, and that one again
