@@ -59,7 +59,7 @@ def _of_bundle(bundle: Bundle, models: Models, today: date | None) -> tuple[Work
         found += _ladder_problems(workflow, models, bundle.files[SETTINGS])
         found += _strictness_problems(workflow, models)
         found += _unused_tools(workflow)
-        found += _slow_tools(workflow)
+        found += _slow_tools(workflow, bundle.files[SETTINGS])
         found += _prompt_problems(workflow, bundle.files)
         found += _calibration_problems(workflow, today)
         found += _prior_problems(workflow)
@@ -116,7 +116,7 @@ def _unused_tools(workflow: Workflow) -> Iterator[Problem]:
         yield Problem(f"{FOLDER}{name}.toml", 0, "", "no rung offers it to its model", mend, Level.WARNING)
 
 
-def _slow_tools(workflow: Workflow) -> Iterator[Problem]:
+def _slow_tools(workflow: Workflow, text: str) -> Iterator[Problem]:
     """Rungs whose tools could take all the time that a conversation has, waits between tries left out."""
     calls = workflow.settings.agent.max_calls
     for i, rung in enumerate(workflow.settings.ladder):
@@ -127,7 +127,8 @@ def _slow_tools(workflow: Workflow) -> Iterator[Problem]:
                 f"{calls} calls of its slowest tool can take {longest:g} s; at {LONGEST_S:g} s the model must answer"
             )
             mend = "lower the tool's timeout_s or retries, or agent.max_calls"
-            yield Problem(SETTINGS, 0, f"ladder.{i}.tools", found, mend, Level.WARNING)
+            line = line_of(text, ("ladder", i, "tools"))
+            yield Problem(SETTINGS, line, f"ladder.{i}.tools", found, mend, Level.WARNING)
 
 
 def _strictness_problems(workflow: Workflow, models: Models) -> Iterator[Problem]:
