@@ -58,8 +58,8 @@ bench: install  ## measure beside the bare loop
 	$(BIN)/python benchmarks/pipeline.py
 	PYTHONPATH=benchmarks $(BIN)/python -m calling
 
-chaos: install  ## break everything while 20,000 jobs run, and account for each (SEED=1)
-	PYTHONPATH=benchmarks $(BIN)/python -m chaos --seed $(or $(SEED),1)
+chaos: install  ## break everything while 20,000 jobs run, and account for each (SEED=1 TOGETHER=)
+	PYTHONPATH=benchmarks $(BIN)/python -m chaos --seed $(or $(SEED),1) --together "$(TOGETHER)"
 
 clean:  ## remove what the targets made, the data of the embedded stack included
 	test ! -x $(BIN)/penstock || $(BIN)/penstock down

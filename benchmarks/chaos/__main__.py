@@ -19,7 +19,7 @@ from lab.site import ROOT
 from rich.console import Console
 
 from chaos.driver import run
-from chaos.plan import LONG, SHORT, plan
+from chaos.plan import LONG, PARTS, SHORT, plan
 from chaos.report import Screen, as_json, show
 from penstock.local.errors import StackError
 from penstock.local.stack import embedded
@@ -36,6 +36,7 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, help=f"default: {LONG.jobs:,}; with --short {SHORT.jobs}")
     parser.add_argument("--short", action="store_true", help="few faults, in less than a minute")
     parser.add_argument("--duplicates", action="store_true", help="publish jobs again, and idempotency keys twice")
+    parser.add_argument("--together", default="", help="parts that share a process, with commas (default: none do)")
     parser.add_argument("--data", type=Path, help="folder for data and logs, kept; default: one that is removed again")
     parser.add_argument("--plan", action="store_true", help="print the plan and do nothing")
     parser.add_argument("--json", action="store_true", help="print JSON on standard output, the rest on standard error")
@@ -43,7 +44,11 @@ def main() -> int:
     size = SHORT if told.short else LONG
     if told.jobs is not None and told.jobs < 2 * size.window:
         parser.error(f"--jobs {told.jobs}: this plan needs at least {2 * size.window} to break something between them")
-    chosen = plan(told.seed, replace(size, jobs=told.jobs or size.jobs), duplicates=told.duplicates)
+    together = tuple(filter(None, told.together.split(",")))
+    if strange := set(together) - set(PARTS):
+        parser.error(f"--together {', '.join(sorted(strange))}: no such part; there are {', '.join(PARTS)}")
+    sized = replace(size, jobs=told.jobs or size.jobs)
+    chosen = plan(told.seed, sized, duplicates=told.duplicates, together=together)
     console = Console(stderr=told.json)
     screen = Screen(chosen, console)
     screen.print_plan()

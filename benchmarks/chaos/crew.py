@@ -1,7 +1,7 @@
-"""The processes of a pipeline, one for each stage and one for the sink: watched, and started again when they end."""
+"""The processes of a pipeline: watched, and started again when they end. One for each part, or some parts together."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Final
 
 from lab.children import STEP_S, Child, LabError
@@ -15,10 +15,14 @@ MOST_DEATHS: Final = 10
 
 
 class Crew:
-    """One process of each part. Whoever takes one away on purpose puts another in its place."""
+    """One process of each part; the parts `together` share one, and what strikes one of them strikes all.
 
-    def __init__(self, site: Site) -> None:
+    Whoever takes a process away on purpose puts another in its place.
+    """
+
+    def __init__(self, site: Site, together: Sequence[str] = ()) -> None:
         self._site = site
+        self._together = tuple(part for part in PARTS if part in together)
         self._members: dict[str, Child] = {}
         self._complete = False
         self.deaths: list[str] = []
@@ -28,21 +32,27 @@ class Crew:
 
     def start(self) -> None:
         """Start all at once and wait until they are ready."""
-        for stage in PARTS:
-            self.launch(stage)
-        for stage in PARTS:
-            self.ready(stage)
+        first_parts = dict.fromkeys(self.parts_with(part)[0] for part in PARTS)
+        for part in first_parts:
+            self.launch(part)
+        self.all_ready()
         self._complete = True
+
+    def parts_with(self, part: str) -> tuple[str, ...]:
+        """All parts of the process that has this one."""
+        return self._together if part in self._together else (part,)
 
     def launch(self, stage: str, **told: str) -> Child:
         """Start a process in a stage's place, with these variables of the environment, and don't wait."""
-        self._members[stage] = self._site.launch(stage, **told)
-        return self._members[stage]
+        parts = self.parts_with(stage)
+        self._members[parts[0]] = self._site.launch(*parts, **told)
+        return self._members[parts[0]]
 
     def ready(self, stage: str) -> Child:
         """Wait until the stage's process is ready; return it."""
-        self.until(lambda: '"ready"' in self._members[stage].said(), f"{stage} is ready", START_S)
-        return self._members[stage]
+        member = self.parts_with(stage)[0]
+        self.until(lambda: '"ready"' in self._members[member].said(), f"{stage} is ready", START_S)
+        return self._members[member]
 
     def all_ready(self) -> None:
         """Wait until no process is starting: one that finds no broker at its start says so and ends, as it should."""
@@ -52,7 +62,7 @@ class Crew:
     def dismiss(self, stage: str) -> Child:
         """Take a process out of sight: what becomes of it is the caller's business."""
         self.ready(stage)
-        return self._members.pop(stage)
+        return self._members.pop(self.parts_with(stage)[0])
 
     def until(self, condition: Callable[[], object], what: str, limit_s: float) -> None:
         """Wait for a condition; who ends meanwhile is noted and replaced.

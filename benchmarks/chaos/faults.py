@@ -112,7 +112,7 @@ class Injector:
 
     def _note_kill(self, stage: str, at: float) -> None:
         self.kills.append(stage)
-        self.noted.append(Noted(f"kill -9 of {stage}", at, at, repeats_calls=stage == INFERENCE))
+        self.noted.append(Noted(f"kill -9 of {stage}", at, at, repeats_calls=self._calls(stage)))
 
     # --- the broker --------------------------------------------------------------------------------------------------
 
@@ -136,7 +136,7 @@ class Injector:
 
     def _zombie_elsewhere(self, stage: str) -> None:
         zombie = self.crew.ready(stage)
-        if stage == INFERENCE:
+        if self._calls(stage):
             self._fill(1)
         zombie.signal(signal.SIGSTOP)
         began = time.time()
@@ -175,7 +175,11 @@ class Injector:
         self.crew.until(lambda: self.site.ends.count >= enough, f"{stage} goes on without its zombie", TAKEOVER_S)
         zombie.signal(signal.SIGCONT)
         self._awake.append((stage, zombie))
-        self.noted.append(Noted(f"zombie of {stage}", began, time.time() + SETTLE_S, repeats_calls=stage == INFERENCE))
+        self.noted.append(Noted(f"zombie of {stage}", began, time.time() + SETTLE_S, repeats_calls=self._calls(stage)))
+
+    def _calls(self, stage: str) -> bool:
+        """Whether this stage's process calls models."""
+        return INFERENCE in self.crew.parts_with(stage)
 
     def _owns_all(self, stage: str, instance: str) -> bool:
         """Whether the members of this instance have all partitions of the stage's group."""

@@ -152,6 +152,8 @@ class Plan:
     faults: tuple[Fault, ...]
     extras: dict[int, tuple[Extra, ...]]
     """By the number of the job that they follow."""
+    together: tuple[str, ...] = ()
+    """Parts that share one process."""
 
     def garbage(self, number: int, extra: Extra) -> bytes:
         """The bytes of an unreadable record."""
@@ -161,8 +163,8 @@ class Plan:
         return b"\xfe" + random.randbytes(random.randrange(1, 200))
 
 
-def plan(seed: int, size: Size, *, duplicates: bool) -> Plan:
-    """The plan of a seed."""
+def plan(seed: int, size: Size, *, duplicates: bool, together: Sequence[str] = ()) -> Plan:
+    """The plan of a seed; which parts share a process changes nothing else in it."""
     random = Random(seed)
     faults = _faults(size, random)
     random.shuffle(faults)
@@ -175,7 +177,7 @@ def plan(seed: int, size: Size, *, duplicates: bool) -> Plan:
         for number in random.sample(range(size.jobs), size.extras):
             extras[number] = (*extras.get(number, ()), kind)
     timed = tuple(replace(fault, at=at) for fault, at in zip(faults, moments, strict=True))
-    return Plan(seed, size, timed, extras)
+    return Plan(seed, size, timed, extras, tuple(together))
 
 
 def _faults(size: Size, random: Random) -> list[Fault]:
