@@ -24,6 +24,7 @@ from processors.control import ControlState
 from processors.grading import Grading
 from processors.inference import Inference
 from processors.intake import Intake, Permitted
+from processors.policy.health import Health
 from processors.providers.http import connect
 from processors.providers.port import Provider
 from processors.providers.tools_http import HttpTools
@@ -84,6 +85,7 @@ class Process:
         self._catalog = Catalog(models(self.settings))
         self._history = ControlHistory(self._catalog)
         self._teller = KafkaTeller(self._link)
+        self._health = Health()
         self._stages = tuple(part for part in STAGES if part in self.parts)
         self._sources = sources(self.settings) if STAGES[0] in self.parts else ()
         self._name = "all" if set(self.parts) == set(PARTS) else "-".join(part for part in PARTS if part in self.parts)
@@ -192,6 +194,7 @@ class Process:
             sources=self._sources,
             claims=ClaimStore(self.settings.claims_dir),
             tell=self._teller.tell,
+            answered=self._health.answered,
         )
 
     def _gate(self) -> Gate:
@@ -208,7 +211,7 @@ class Process:
         return pipeline(
             Processors(
                 intake=Intake(catalog, control, clock, _permitted(self.settings)),
-                routing=Routing(catalog, control, clock),
+                routing=Routing(catalog, control, clock, self._health.seen_ms),
                 inference=Inference(
                     catalog,
                     providers,

@@ -10,20 +10,22 @@ from pydantic import Field, ValidationError
 from processors.bundle import POLICY_CASES
 from processors.control import ControlState
 from processors.models import Models
-from processors.policy.route import NoRung, RouteRequest, route
+from processors.policy.ladder import data_class
+from processors.policy.request import LANGUAGE, RouteRequest
+from processors.policy.route import NOTHING, NoRung, route
 from processors.problems import Problem
 from processors.toml_text import Settings
 from processors.workflow import Workflow
 from schemas.base import Time, json_text
 from schemas.control import SwitchKind
-from schemas.job import Risk, TaskType
-
-NOTHING = "none"
-"""What a case expects where no rung is permitted."""
+from schemas.job import DataClass, Risk, TaskType
 
 
 class GoldenCase(Settings):
-    """One line: what is known of a job, what is killed, and the variant that must be chosen, or `none`."""
+    """One line: what is known of a job, what is killed, and the variant that must be chosen, or `none`.
+
+    `seen_ms` is how fast the variants' answers came lately, as routing would have seen it.
+    """
 
     id: str
     expect: str
@@ -35,6 +37,9 @@ class GoldenCase(Settings):
     max_latency_ms: int | None = None
     max_cost_usd: Decimal | None = None
     segments: dict[str, str] = Field(default_factory=dict)
+    data_class: DataClass | None = None
+    language: str | None = None
+    seen_ms: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     created_at: Time | None = None
     input: Any = None
     killed: tuple[Annotated[str, Field(pattern=r"^(model|provider)/.+$")], ...] = ()
@@ -85,7 +90,9 @@ def _request(case: GoldenCase, workflow: Workflow) -> RouteRequest:
         max_latency_ms=case.max_latency_ms or settings.slo.latency_ms,
         max_cost_usd=case.max_cost_usd,
         tenant=case.tenant,
-        segments=case.segments,
+        segments=case.segments if case.language is None else {**case.segments, LANGUAGE: case.language},
+        data=data_class(case.data_class, settings),
+        seen_ms=case.seen_ms,
         gains=_gains(case, workflow),
         **given,
     )

@@ -11,7 +11,7 @@ from processors.freshness import refused, stale
 from processors.outcome import Climb, Escalate, Facts, FailureClass, Outcome, Pass, Retry
 from processors.policy.failure import settle
 from processors.policy.gate import Passage, Ruling, rule
-from processors.policy.ladder import open_above
+from processors.policy.ladder import data_class, open_above
 from processors.workflow import Workflow
 from schemas.envelope import Envelope
 from schemas.stages import Accepted, GateDecision, Validated
@@ -45,7 +45,8 @@ class Grading:
             return workflow
         confidence = measure(validated, workflow)
         control = self.control()
-        higher = bool(open_above(workflow, self.catalog.models, control, head.rung))
+        data = data_class(validated.job.data_class, workflow.settings)
+        higher = bool(open_above(workflow, self.catalog.models, control, head.rung, data))
         ruling = rule(workflow.settings.gate, confidence.calibrated, higher=higher)
         gate = _gate_decision(ruling, confidence, workflow)
         facts = Facts(gate=gate)

@@ -13,7 +13,7 @@ from processors.freshness import refused, stale
 from processors.models import Capability, Model
 from processors.outcome import Escalate, Facts, Outcome, Pass, Reject, Retry
 from processors.policy.failure import settle
-from processors.policy.ladder import open_above, shut_model, stopped
+from processors.policy.ladder import barred, data_class, open_above, shut_model, stopped
 from processors.policy.recovery import LATER_S, Again, Elsewhere, Place, recover
 from processors.pricing import worst_cost
 from processors.prompts import Rendered, RenderError
@@ -83,6 +83,7 @@ class _Round:
         self.workflow = workflow
         self.rung = rung
         self.prompt = prompt
+        self.data = data_class(envelope.payload.job.data_class, workflow.settings)
         self.attempts: list[Attempt] = []
         self.news: list[Transition] = []
         self.targets = list(self._open_targets())
@@ -170,13 +171,16 @@ class _Round:
         return answered
 
     def _open_targets(self) -> Iterator[str]:
-        """The rung's model and its fallbacks, as far as none is killed."""
+        """The rung's model and its fallbacks, as far as none is killed and all may see the job's data."""
+        models = self.on.catalog.models
         for name in (self.rung.model, *self.rung.fallbacks):
-            if shut_model(name, self.on.catalog.models, self.on.control()) is None:
+            if shut_model(name, models, self.on.control()) is None and barred(name, models, self.data) is None:
                 yield name
 
-    def _stopped(self) -> Retry | Reject | None:
-        """Why no attempt may start now: a switch was thrown, the deadline has passed, the context is stale."""
+    def _stopped(self) -> Escalate | Retry | Reject | None:
+        """Why no attempt may start now: the data is not for it, a switch was thrown, it is too late, or stale."""
+        if why := barred(self.target, self.on.catalog.models, self.data):
+            return Escalate(why, facts=self._facts())
         control = self.on.control()
         if why := shut_model(self.target, self.on.catalog.models, control) or stopped(self.head, control):
             return Retry(why, facts=self._facts())
@@ -246,7 +250,7 @@ class _Round:
 
     def _place(self) -> Place:
         models = self.on.catalog.models
-        above = open_above(self.workflow, models, self.on.control(), self.head.rung)
+        above = open_above(self.workflow, models, self.on.control(), self.head.rung, self.data)
         here = models.models[self.target].provider
         return Place(
             attempts=self.turns,

@@ -13,6 +13,7 @@ from processors.bundle import CALIBRATION, CASES, INPUT_SCHEMA, OUTPUT_SCHEMA, P
 from processors.cases import FORM, read_case
 from processors.golden import golden_problems
 from processors.models import Capability, Models
+from processors.policy.ladder import barred
 from processors.problems import Level, Problem, errors_of
 from processors.prompts import RenderError, rendered
 from processors.providers.strictness import refusals
@@ -57,6 +58,7 @@ def _of_bundle(bundle: Bundle, models: Models, today: date | None) -> tuple[Work
     found = list(problems)
     if workflow is not None:
         found += _ladder_problems(workflow, models, bundle.files[SETTINGS])
+        found += _data_problems(workflow, models, bundle.files[SETTINGS])
         found += _strictness_problems(workflow, models)
         found += _unused_tools(workflow)
         found += _slow_tools(workflow, bundle.files[SETTINGS])
@@ -107,6 +109,17 @@ def _ladder_problems(workflow: Workflow, models: Models, text: str) -> Iterator[
                 found, mend = f"{name!r} is not in models.toml", nearest(name, models.models)
                 line = line_of(text, ("ladder", i, "fallbacks"))
                 yield Problem(SETTINGS, line, f"ladder.{i}.fallbacks", found, mend)
+
+
+def _data_problems(workflow: Workflow, models: Models, text: str) -> Iterator[Problem]:
+    """A workflow of personal data whose ladder, or a part of it, may not see it."""
+    ladder, data = workflow.settings.ladder, workflow.settings.data_class
+    why = [barred(name, models, data) for rung in ladder for name in (rung.model, *rung.fallbacks)]
+    hindered = list(dict.fromkeys(filter(None, why)))
+    if hindered:
+        level = Level.WARNING if None in why else Level.ERROR
+        mend = "take models of providers that are self_hosted in models.toml; the others are never called for it"
+        yield Problem(SETTINGS, line_of(text, ("data_class",)), "data_class", "; ".join(hindered), mend, level)
 
 
 def _unused_tools(workflow: Workflow) -> Iterator[Problem]:

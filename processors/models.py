@@ -47,12 +47,14 @@ class ProviderSettings(Settings):
     """Where a provider listens and how it is to be treated. Time-outs are seconds; the key stays in the environment.
 
     With `stream` an answer is read as it is written, so that one that does not begin or stops halfway is noticed. A
-    call that takes longer than `slow_s` counts against its model's breaker.
+    call that takes longer than `slow_s` counts against its model's breaker. Only providers that are `self_hosted`, so
+    that what they are sent stays in the house, are sent personal data.
     """
 
     base_url: str
     dialect: CalledDialect = Dialect.OPENAI_CHAT
     stream: bool = True
+    self_hosted: bool = False
     api_key_env: str | tuple[str, ...] | None = None
     max_in_flight: Annotated[int, Field(ge=1, le=10_000)] = 64
     connect_timeout_s: Annotated[float, Field(gt=0, le=600)] = 5.0

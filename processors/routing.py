@@ -1,7 +1,7 @@
 """Routing: which rung of the ladder a job is tried on now."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from processors.catalog import Catalog
@@ -9,9 +9,11 @@ from processors.control import ControlState, ReadControl
 from processors.freshness import refused, stale
 from processors.outcome import Escalate, Facts, FailureClass, Outcome, Pass, Reject, Retry
 from processors.policy.failure import settle
-from processors.policy.ladder import stopped
+from processors.policy.health import SeenMs, nothing_seen
+from processors.policy.ladder import data_class, stopped
 from processors.policy.recorded import as_json
-from processors.policy.route import NoRung, RouteRequest, route
+from processors.policy.request import RouteRequest
+from processors.policy.route import NoRung, route
 from processors.workflow import Workflow
 from schemas.envelope import Envelope, Head
 from schemas.job import Job
@@ -28,6 +30,7 @@ class Routing:
     catalog: Catalog
     control: ReadControl
     clock: Callable[[], datetime]
+    seen_ms: SeenMs = nothing_seen
 
     async def __call__(self, envelope: Envelope[Admitted]) -> Outcome[Routed]:
         """Choose the rung, or end what intake has already decided."""
@@ -46,6 +49,10 @@ class Routing:
 
     def _route(self, head: Head, job: Job, workflow: Workflow, control: ControlState) -> Outcome[Routed]:
         request = request_of(head, job, workflow)
+        if request.max_latency_ms is not None or workflow.rules:  # nobody else asks how fast the rungs are
+            ladder = workflow.settings.ladder
+            seen_ms = self.seen_ms(workflow.name, workflow.version, ladder, self.clock())
+            request = replace(request, seen_ms=seen_ms)
         choice = route(request, workflow, self.catalog.models, control)
         if isinstance(choice, NoRung):
             if choice.over_budget:
@@ -71,6 +78,7 @@ def request_of(head: Head, job: Job, workflow: Workflow) -> RouteRequest:
         tenant=head.tenant,
         segments=head.segments,
         created_at=head.created_at,
+        data=data_class(job.data_class, settings),
         gains=() if workflow.prior is None else workflow.prior.gains(job.input),
     )
 

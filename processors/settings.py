@@ -8,7 +8,7 @@ from pydantic import Field
 
 from processors.outcome import FailureClass
 from processors.toml_text import Path, Settings
-from schemas.job import Risk, TaskType
+from schemas.job import DataClass, Risk, TaskType
 from schemas.stages import Tier
 
 Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,62}$")]
@@ -150,6 +150,10 @@ class WorkflowSettings(Settings):
     ladder: Annotated[tuple[Rung, ...], Field(min_length=1)]
     risk: Risk = Risk.NORMAL
     failure_mode: FailureMode = FailureMode.CLOSED
+    data_class: DataClass = DataClass.GENERAL
+    """What its jobs' data is; a job may say that its own is personal, not that it is less."""
+    detect_language: bool = False
+    """Whether the language of an input is found out where the job does not name it: the segment `language`."""
     show_unvalidated: bool | None = None
     """Whether a user may read an answer while it is being written, before any check; by default unless risk is high."""
     amend_times: Annotated[int, Field(ge=0, le=2)] = 1

@@ -14,7 +14,7 @@ from processors.freshness import stale
 from processors.outcome import Climb, Escalate, Facts, FailureClass, Outcome, Pass, Retry
 from processors.policy.business import Ruled
 from processors.policy.failure import settle
-from processors.policy.ladder import open_above
+from processors.policy.ladder import data_class, open_above
 from processors.workflow import Workflow
 from schemas.base import JsonText, json_text
 from schemas.control import SwitchKind
@@ -55,7 +55,8 @@ class Validation:
         amiss = [finding for finding in findings if finding.verdict is not Verdict.ALLOW]
         if output is None or amiss:
             reason = "; ".join(f"check {finding.check}: {finding.verdict}: {finding.evidence}" for finding in amiss)
-            if open_above(workflow, self.catalog.models, control, head.rung):
+            data = data_class(answer.job.data_class, workflow.settings)
+            if open_above(workflow, self.catalog.models, control, head.rung, data):
                 return Climb(reason, facts)
             unknown = frozenset(finding.check for finding in amiss if finding.verdict is Verdict.UNKNOWN)
             failed = FailureClass.CHECK if len(unknown) == len(amiss) else None

@@ -51,6 +51,13 @@ class TaskType(StrEnum):
     ROUTE = "route"
 
 
+class DataClass(StrEnum):
+    """What a job's data is: personal data goes to self-hosted models only. An unknown symbol reads as personal."""
+
+    PERSONAL = "personal"
+    GENERAL = "general"
+
+
 class Chunk(Record):
     """A piece of retrieved context: its text or where it lies, and how old it is."""
 
@@ -98,6 +105,7 @@ class Job(Record):
     priority: Priority = Priority.NORMAL
     risk: Risk | None = None
     task_type: TaskType | None = None
+    data_class: DataClass | None = None
     deadline_ms: Annotated[int, Field(gt=0, le=30 * 86_400_000)] | None = None
     max_latency_ms: Annotated[int, Field(gt=0, le=30 * 86_400_000)] | None = None
     max_cost_usd: Annotated[Money, Field(ge=0)] | None = None

@@ -6,7 +6,6 @@ from typing import Any
 import orjson
 
 from schemas.base import JsonText, Money, Record
-from schemas.envelope import Head
 from schemas.stages import Status, Tier
 
 
@@ -74,9 +73,9 @@ class Result(Record):
         return fields
 
 
-def stage_times(head: Head) -> dict[str, float]:
-    """Milliseconds spent in each stage's processor, summed over rounds and rungs."""
+def stage_times(path: list[dict[str, Any]]) -> dict[str, float]:
+    """Milliseconds spent in each stage's processor, summed over rounds and rungs, from the steps of a decision path."""
     times: dict[str, float] = {}
-    for step in orjson.loads(head.path):
+    for step in path:
         times[step["stage"]] = round(times.get(step["stage"], 0.0) + step["ms"], 3)
     return times

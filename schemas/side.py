@@ -99,8 +99,18 @@ class SpendKind(StrEnum):
     CLOSE = "close"
 
 
+class Took(Record):
+    """How long a rung took to answer, from when inference took the job up; milliseconds."""
+
+    rung: int
+    ms: float
+
+
 class Spend(Record):
-    """One movement of money and tokens for one attempt; `close` ends the job's state in routing."""
+    """One movement of money and tokens for one attempt; `close` ends the job's state in routing.
+
+    A close tells how long each rung took that answered, of which version of which workflow.
+    """
 
     kind: SpendKind
     tenant: str
@@ -112,6 +122,9 @@ class Spend(Record):
     amount_usd: Money | None = None
     usage: Usage = Usage()
     at: datetime
+    workflow: str = ""
+    workflow_version: str = ""
+    took: tuple[Took, ...] = ()
 
 
 class Delta(Record):

@@ -64,7 +64,11 @@ class Admitted(Record):
 
 
 class Decision(Record):
-    """Routing's choice and why: the reasons in the order in which they were weighed."""
+    """Routing's choice and why: the reasons in the order in which they were weighed.
+
+    `without` is the variant that would have been chosen without each constraint that decided, by the constraint's name;
+    `none` where there would have been none.
+    """
 
     variant: str
     tier: Tier
@@ -72,6 +76,7 @@ class Decision(Record):
     model: str
     reasons: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+    without: dict[str, str] = {}
 
 
 class Routed(Record):

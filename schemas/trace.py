@@ -50,6 +50,8 @@ class StageEvent(TraceEvent):
 class DecisionEvent(TraceEvent):
     """Routing's choice of variant and model, with its reasons in order and what they ruled out.
 
+    `without` has the variant that would have been chosen without each constraint that decided.
+
     `inputs` is all that the choice rests on, as JSON: with the workflow's version and the control history it can be
     made again.
     """
@@ -63,6 +65,7 @@ class DecisionEvent(TraceEvent):
     reasons: tuple[str, ...]
     skipped: tuple[str, ...]
     inputs: str = "{}"
+    without: dict[str, str] = {}
 
 
 class AttemptEvent(TraceEvent):

@@ -6,12 +6,13 @@ from typing import Any
 
 import orjson
 
+from processors.outcome import Pass
 from schemas.base import JsonText, sha256_hex
 from schemas.envelope import Envelope, Head
 from schemas.headers import cloud_event
 from schemas.job import Job
 from schemas.result import Result, ResultUsage, SnapshotStamp, Timings, stage_times
-from schemas.side import ContextRequest, Escalation, Spend, SpendKind
+from schemas.side import ContextRequest, Escalation, Spend, SpendKind, Took
 from schemas.stages import Completion, Decision, GateDecision, Held, Status, Usage
 from schemas.trace import Event, JobEvent
 from streams import call_rows, trace_rows
@@ -20,9 +21,13 @@ from streams.header_names import PRODUCERS_KEY
 from streams.records import Emission, Headers, Record
 from streams.stage import Moment
 from streams.topics import CONTEXT_REQUESTS, ESCALATIONS, HELD, RESULTS, SPEND, SPENDS, Topic
+from streams.trace_rows import OUTCOME_WORDS
 from streams.wire import flow_record
 
 NO_USAGE = Usage()
+
+CALLS = "inference"
+"""The stage in which models answer."""
 
 REVIEW_TIME = timedelta(days=7)
 """How long an escalation waits for a person."""
@@ -64,6 +69,7 @@ class Ending:
 def result(ending: Ending, status: Status, reason: str, output: JsonText | None) -> Emission:
     """The terminal record of a job, and its row."""
     head, job, decision, completion = ending.head, ending.job, ending.decision, ending.completion
+    path = orjson.loads(head.path)
     record = Result.made(
         **ending.known,
         status=status,
@@ -75,14 +81,14 @@ def result(ending: Ending, status: Status, reason: str, output: JsonText | None)
         model=completion.model if completion else None,
         tier=decision.tier if decision else None,
         usage=ResultUsage.made(input_tokens=head.spent.input_tokens, output_tokens=head.spent.output_tokens),
-        timings=Timings.made(total_ms=ending.total_ms, stages_ms=stage_times(head)),
+        timings=Timings.made(total_ms=ending.total_ms, stages_ms=stage_times(path)),
         decision_path=head.path,
         snapshot=_stamp(job),
         metadata=job.metadata,
     )
     published = Record(RESULTS.name, head.job_id.encode(), record.to_json(), _headers(RESULTS, ending))
     return Emission(
-        (published, _close(ending)),
+        (published, _close(ending, path)),
         (_job_event(ending, status.value, reason, output), *_output_text(output, ending)),
         told=last(head, completion, status.value, output),
     )
@@ -97,7 +103,7 @@ def _citations(output: JsonText | None) -> tuple[str, ...]:
     return tuple(cited) if isinstance(cited, list) and all(isinstance(one, str) for one in cited) else ()
 
 
-def _close(ending: Ending) -> Record:
+def _close(ending: Ending, path: list[dict[str, Any]]) -> Record:
     """What closes the job's entry in routing's state."""
     head = ending.head
     close = Spend.made(
@@ -111,8 +117,16 @@ def _close(ending: Ending) -> Record:
         amount_usd=None,
         usage=NO_USAGE,
         at=ending.moment.finished_at,
+        workflow=head.workflow,
+        workflow_version=head.workflow_version,
+        took=tuple(Took.made(rung=one["rung"], ms=one["ms"]) for one in path if _answered(one)),
     )
     return Record(SPEND.name, head.tenant.encode(), SPENDS.encode(close))
+
+
+def _answered(step: dict[str, Any]) -> bool:
+    """Whether a step is a model's answer."""
+    return bool(step["stage"] == CALLS and step["outcome"] == OUTCOME_WORDS[Pass])
 
 
 def context_request(ending: Ending, reason: str) -> tuple[Record, ...]:

@@ -1,9 +1,10 @@
 """What an ordered stage does beside its work: repeats are left out, and what is remembered changes with the outcome."""
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 from processors.outcome import Reject, Retry
 from schemas.avro import Unreadable
@@ -21,10 +22,21 @@ from streams.state import PartitionState
 from streams.topics import SPEND, SPENDS
 from streams.work import StageWork
 
+Answered: TypeAlias = Callable[[str, str, int, float, datetime], None]
+
+
+def _unheard(_workflow: str, _version: str, _rung: int, _ms: float, _at: datetime) -> None:
+    """For who does not ask how fast the rungs answer."""
+
 
 @dataclass
 class LedgerWork(StageWork):
-    """Routing's work: one record of a partition after the other, with the partition's ledger."""
+    """Routing's work: one record of a partition after the other, with the partition's ledger.
+
+    `answered` hears of every rung that answered a job which has ended: workflow, version, rung, milliseconds, when.
+    """
+
+    answered: Answered = _unheard
 
     async def __call__(self, delivery: Delivery) -> Emission:
         """The emission of one delivery, with the changes of the state that it causes.
@@ -86,6 +98,8 @@ class LedgerWork(StageWork):
                 self.stage.name, self.group, delivery, error, self._moment(delivery, now, time.perf_counter())
             )
         ledger.settle(_state(delivery), spend, to_millis(now))
+        for one in spend.took:
+            self.answered(spend.workflow, spend.workflow_version, one.rung, one.ms, spend.at)
         return Emission(urgent=False)
 
 

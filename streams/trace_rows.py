@@ -198,5 +198,6 @@ def _decision_row(shared: dict[str, Any], decision: Decision, decided_on: str) -
             "reasons": decision.reasons,
             "skipped": decision.skipped,
             "inputs": decided_on,
+            "without": decision.without,
         }
     )

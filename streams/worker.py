@@ -17,7 +17,7 @@ from streams.deltas import Tell
 from streams.entering import EnteringWork
 from streams.handed_on import HandedOn
 from streams.ledger import LEDGER
-from streams.ordered import LedgerWork
+from streams.ordered import Answered, LedgerWork
 from streams.pipeline import REVIEWS, STAGES
 from streams.pressure import Gate
 from streams.publisher import Publisher
@@ -73,6 +73,8 @@ class Worker:
     """Where values lie that are too large to travel; without it they travel."""
     tell: Tell | None = None
     """How those are told how a job ended who can't wait for its result."""
+    answered: Answered | None = None
+    """Who is told how long each rung took that answered, once its job has ended."""
     clock: Callable[[], datetime] = utc_now
     sleep: Sleep = asyncio.sleep
     drain_s: float = DRAIN_S
@@ -169,7 +171,7 @@ class Worker:
     ) -> StageWork:
         own = stage, group, self.name, self.clock, self.control_version
         if stage.order is Order.AS_READ:
-            return LedgerWork(*own)
+            return LedgerWork(*own) if self.answered is None else LedgerWork(*own, answered=self.answered)
         after = None if self.every_topic else follower(stage, stages)
         if after is None:
             return StageWork(*own)

@@ -109,7 +109,8 @@ def _of(events: Iterable[Any], stage: StageEvent) -> list[Any]:
 
 def _decision(event: DecisionEvent) -> str:
     model = f"{event.gen_ai_request_model} at {event.gen_ai_provider_name}"
-    why = [*event.reasons, *(f"not {skipped}" for skipped in event.skipped)]
+    without = (f"without {constraint} it would be {variant}" for constraint, variant in event.without.items())
+    why = [*event.reasons, *(f"not {skipped}" for skipped in event.skipped), *without]
     reasons = f"\n  [dim]{escape('; '.join(why))}[/]" if why else ""
     return f"decision: variant [bold]{escape(event.variant)}[/], tier {event.tier}, {escape(model)}{reasons}"
 

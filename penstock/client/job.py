@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from penstock.errors import InvalidJob
 from schemas.base import json_text
 from schemas.headers import JSON, cloud_event, traceparent
-from schemas.job import Audience, Chunk, Job, Risk, Snapshot, TaskType
+from schemas.job import Audience, Chunk, DataClass, Job, Risk, Snapshot, TaskType
 from streams.records import Headers
 from streams.topics import JOBS
 
@@ -32,6 +32,7 @@ class JobFields(TypedDict, total=False):
     segments: dict[str, str]
     risk: Risk | str
     task_type: TaskType | str
+    data_class: DataClass | str
     deadline_ms: int
     max_latency_ms: int
     max_cost_usd: Decimal | str

@@ -1,18 +1,37 @@
-"""Which rungs stand open: known here, and stopped by no kill switch."""
+"""Which rungs stand open: known here, stopped by no kill switch, and permitted to see the job's data."""
 
 from processors.control import ControlState
 from processors.models import Models
-from processors.settings import Rung
+from processors.policy.constraints import Constraint
+from processors.settings import Rung, WorkflowSettings
 from processors.workflow import Workflow
 from schemas.control import SwitchKind
 from schemas.envelope import Head
+from schemas.job import DataClass
 
 
-def shut(rung: Rung, models: Models, control: ControlState) -> str | None:
-    """Why this rung can't be used now; nothing if it can: with its own model or with a fallback."""
-    why = shut_model(rung.model, models, control)
-    others = (shut_model(name, models, control) for name in rung.fallbacks)
-    return None if why is None or any(one is None for one in others) else why
+def data_class(said: DataClass | None, settings: WorkflowSettings) -> DataClass:
+    """What a job's data is: personal where the job says so, or its workflow's owner."""
+    personal = DataClass.PERSONAL in {said, settings.data_class}
+    return DataClass.PERSONAL if personal else DataClass.GENERAL
+
+
+def why_closed(rung: Rung, models: Models, control: ControlState, data: DataClass) -> tuple[Constraint, str] | None:
+    """What closes this rung, and why; nothing if its own model or a fallback can be called for such data."""
+    names = (rung.model, *rung.fallbacks)
+    permitted = [name for name in names if barred(name, models, data) is None]
+    if not permitted:
+        return Constraint.DATA, f"model {rung.model} is not self-hosted, and the data is personal"
+    why = [shut_model(name, models, control) for name in permitted]
+    return None if None in why else (Constraint.SWITCHES, str(why[0]))
+
+
+def barred(name: str, models: Models, data: DataClass) -> str | None:
+    """Why this model may not see such data; nothing if it may."""
+    model = models.models.get(name)
+    if data is not DataClass.PERSONAL or model is None or models.providers[model.provider].self_hosted:
+        return None
+    return f"model {name} is not self-hosted, and the data is personal"
 
 
 def shut_model(name: str, models: Models, control: ControlState) -> str | None:
@@ -27,10 +46,12 @@ def shut_model(name: str, models: Models, control: ControlState) -> str | None:
     return None
 
 
-def open_above(workflow: Workflow, models: Models, control: ControlState, rung: int) -> tuple[Rung, ...]:
+def open_above(
+    workflow: Workflow, models: Models, control: ControlState, rung: int, data: DataClass
+) -> tuple[Rung, ...]:
     """The rungs above this one that stand open, in order."""
     above = workflow.settings.ladder[rung + 1 :]
-    return tuple(higher for higher in above if shut(higher, models, control) is None)
+    return tuple(higher for higher in above if why_closed(higher, models, control, data) is None)
 
 
 def stopped(head: Head, control: ControlState) -> str | None:

@@ -5,10 +5,10 @@ from decimal import Decimal
 
 import orjson
 
-from processors.policy.route import RouteRequest
+from processors.policy.request import RouteRequest
 from schemas.base import JsonText
 from schemas.envelope import Spent
-from schemas.job import Risk, TaskType
+from schemas.job import DataClass, Risk, TaskType
 
 
 def as_json(request: RouteRequest, control_version: int) -> JsonText:
@@ -26,6 +26,8 @@ def as_json(request: RouteRequest, control_version: int) -> JsonText:
         "segments": request.segments,
         "created_at": request.created_at,
         "gains": request.gains,
+        "data_class": request.data.value,
+        "seen_ms": request.seen_ms,
         "control_version": control_version,
     }
     return JsonText(orjson.dumps(fields).decode())
@@ -51,5 +53,7 @@ def from_json(text: str) -> tuple[RouteRequest, int]:
         segments=fields["segments"],
         created_at=datetime.fromisoformat(fields["created_at"]),
         gains=tuple(fields.get("gains", ())),
+        data=DataClass(fields.get("data_class", DataClass.GENERAL)),
+        seen_ms=fields.get("seen_ms", {}),
     )
     return request, fields["control_version"]

@@ -7,49 +7,33 @@ The default policy gives the tier to start at, first match wins:
   anything else                                                A
 An owner's rules come before it and may say where to start and which rungs are closed; unless the risk is high, a
 workflow's difficulty prior takes its place.
-Then the ladder's order: the first rung from there on that stands open and that the job can still pay for.
+Then the ladder's order: the first rung from there on that stands open for the job's data, that the job can still pay
+for and that was lately seen to answer in time. Where none from there on is fast enough, one below may be, unless the
+risk is high or a rule says where to start. Where none is at all, the first that stands open serves: late, not never.
+
+What decided against another rung is a constraint; the decision says what would have been chosen without each.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 
 from processors.control import ControlState
 from processors.models import Models
-from processors.policy.ladder import shut
+from processors.policy.constraints import Constraint
+from processors.policy.ladder import why_closed
+from processors.policy.money import money_left, too_dear, worst_case
+from processors.policy.request import RouteRequest
 from processors.policy.rules import NO_RULING, Asked, Ruling, weigh
-from processors.pricing import worst_cost
 from processors.settings import TIERS, Rung
 from processors.workflow import Workflow
-from schemas.envelope import NOTHING_SPENT, Spent
-from schemas.job import Risk, TaskType
+from schemas.job import DataClass, Risk, TaskType
 from schemas.stages import Decision, Tier
 
 FAST_MS = 1200
+NOTHING = "none"
+"""What stands for a variant where no rung is permitted."""
 _SHORT_TASKS = frozenset({TaskType.CLASSIFY, TaskType.EXTRACT, TaskType.REWRITE})
 _BROAD_TASKS = frozenset({TaskType.SUMMARIZE, TaskType.QA, TaskType.ROUTE})
-_EPOCH = datetime.fromtimestamp(0, UTC)
-_BYTES_PER_TOKEN = 2
-"""At least so many UTF-8 bytes make a token: a bound, not a guess."""
-
-
-@dataclass(frozen=True, slots=True)
-class RouteRequest:
-    """What the decision rests on: the job's limits, where on the ladder it stands, what it has spent (US dollars)."""
-
-    task: TaskType
-    risk: Risk
-    size: int
-    rung: int = 0
-    max_latency_ms: int | None = None
-    max_cost_usd: Decimal | None = None
-    spent: Spent = NOTHING_SPENT
-    tenant: str = ""
-    segments: Mapping[str, str] = field(default_factory=dict)
-    created_at: datetime = _EPOCH
-    gains: tuple[float, ...] = ()
-    """What the workflow's difficulty prior promises of each rung after the first; nothing where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,112 +75,158 @@ def starting_rung(ladder: tuple[Rung, ...], tier: Tier) -> tuple[int, str]:
 
 def route(request: RouteRequest, workflow: Workflow, models: Models, control: ControlState) -> Choice | NoRung:
     """The rung to try, or why there is none."""
-    ladder = workflow.settings.ladder
-    left = money_left(request, workflow, models)
-    ruling = weigh(workflow.rules, ladder, _asked(request, left)) if workflow.rules else NO_RULING
-    if ruling.unknown:
-        return NoRung(ruling.unknown, over_budget=False, undecided=True)
-    first, reasons = _first(request, workflow, ruling)
-    skipped: list[str] = []
-    dear = 0
-    for i, rung in enumerate(ladder[first:], first):
-        closed = ruling.closed.get(rung.variant) or shut(rung, models, control)
-        worst = None if closed else worst_case(request, rung, models, workflow)
-        costly = None if closed else _too_dear(request, worst, left)
-        if closed or costly:
-            dear += closed is None
-            skipped.append(f"rung {i} {rung.variant}: {closed or costly}")
-            continue
-        reasons.append(f"rung {i} {rung.variant} is the first that stands open")
-        return Choice(i, _decision(rung, models, reasons, skipped), worst)
-    if not skipped:
-        return NoRung(f"the ladder has no rung {first}: it ends at {len(ladder) - 1}", over_budget=False)
-    return NoRung("; ".join(skipped), over_budget=dear == len(skipped))
+    walk = _Walk(request, workflow, models, control)
+    found = walk.choose()
+    without: dict[str, str] = {}
+    for constraint in Constraint:
+        if constraint in walk.met:
+            other = _variant(_Walk(request, workflow, models, control, lifted=constraint).choose())
+            if other != _variant(found):
+                without[constraint.value] = other
+    if not without:
+        return found
+    if isinstance(found, Choice):
+        return replace(found, decision=found.decision.but(without=without))
+    said = ", ".join(f"without {constraint} it would be {variant}" for constraint, variant in without.items())
+    return replace(found, reason=f"{found.reason}; {said}")
 
 
-def _asked(request: RouteRequest, left: Decimal | str | None) -> Asked:
-    return Asked(
-        task=request.task,
-        risk=request.risk,
-        tenant=request.tenant,
-        size=request.size,
-        rung=request.rung,
-        created_at=request.created_at,
-        segments=request.segments,
-        latency_ms=request.max_latency_ms,
-        cost_left_usd=left if isinstance(left, Decimal) else None,
-    )
+def _variant(found: Choice | NoRung) -> str:
+    return NOTHING if isinstance(found, NoRung) else found.decision.variant
 
 
-def _first(request: RouteRequest, workflow: Workflow, ruling: Ruling) -> tuple[int, list[str]]:
-    """The first rung to look at, and the reasons for it in order."""
-    ladder = workflow.settings.ladder
-    variants = [rung.variant for rung in ladder]
-    if ruling.start in variants:
-        first, reasons = variants.index(ruling.start), [ruling.start_because]
-    elif ruling.start is None and workflow.prior and request.gains and request.risk is not Risk.HIGH:
-        first = workflow.prior.start(request.gains)
-        gains = ", ".join(f"{gain:+.3f} for {variants[i]}" for i, gain in enumerate(request.gains, 1))
-        reasons = [f"the difficulty prior starts at {variants[first]}: expected gain {gains}"]
-    else:
-        tier, reason = starting_tier(request.risk, request.task, request.max_latency_ms)
+@dataclass
+class _Walk:
+    """One walk along the ladder, with at most one constraint `lifted`; those that counted are in `met`."""
+
+    request: RouteRequest
+    workflow: Workflow
+    models: Models
+    control: ControlState
+    lifted: Constraint | None = None
+    met: set[Constraint] = field(default_factory=set)
+
+    def __post_init__(self) -> None:
+        self.ladder = self.workflow.settings.ladder
+        self.left = None if self.lifted is Constraint.MONEY else money_left(self.request, self.workflow, self.models)
+        self.within_ms = None if self.lifted is Constraint.LATENCY else self.request.max_latency_ms
+        self.risk = Risk.NORMAL if self.lifted is Constraint.RISK else self.request.risk
+        self.ruling = NO_RULING
+        self.skipped: list[str] = []
+
+    def choose(self) -> Choice | NoRung:
+        """The first rung that nothing is in the way of."""
+        if self.workflow.rules and self.lifted is not Constraint.RULES:
+            self.ruling = weigh(self.workflow.rules, self.ladder, self._asked())
+        if self.ruling.unknown:
+            self.met.add(Constraint.RULES)
+            return NoRung(self.ruling.unknown, over_budget=False, undecided=True)
+        first, reasons = self._first()
+        obstacles: list[Constraint] = []
+        for i in range(first, len(self.ladder)):
+            if (obstacle := self._obstacle(i)) is None:
+                return self._choice(i, [*reasons, f"rung {i} {self.ladder[i].variant} is the first that stands open"])
+            obstacles.append(obstacle)
+        if not obstacles:
+            return NoRung(f"the ladder has no rung {first}: it ends at {first - 1}", over_budget=False)
+        if Constraint.LATENCY in obstacles:
+            return self._too_slow(first, first + obstacles.index(Constraint.LATENCY), reasons)
+        return NoRung("; ".join(self.skipped), over_budget=set(obstacles) == {Constraint.MONEY})
+
+    def _too_slow(self, first: int, otherwise: int, reasons: list[str]) -> Choice:
+        """A rung below the first that answers in time; `otherwise` where there is none, or where none may be taken."""
+        if self.risk is not Risk.HIGH and self.ruling.start is None:
+            for i in range(first - 1, self.request.rung - 1, -1):
+                if self._obstacle(i) is None:
+                    return self._choice(i, [*reasons, f"rung {i} {self.ladder[i].variant} below answers in time"])
+        variant = self.ladder[otherwise].variant
+        self.skipped = [one for one in self.skipped if not one.startswith(f"rung {otherwise} ")]
+        said = f"no rung is seen to answer within {self.within_ms} ms: rung {otherwise} {variant} serves"
+        return self._choice(otherwise, [*reasons, said])
+
+    def _first(self) -> tuple[int, list[str]]:
+        """The first rung to look at, and the reasons for it in order."""
+        request, workflow, ruling = self.request, self.workflow, self.ruling
+        variants = [rung.variant for rung in self.ladder]
+        if ruling.start in variants:
+            first, reasons = variants.index(ruling.start), [ruling.start_because]
+        elif ruling.start is None and workflow.prior and request.gains and self.risk is not Risk.HIGH:
+            first = workflow.prior.start(request.gains)
+            gains = ", ".join(f"{gain:+.3f} for {variants[i]}" for i, gain in enumerate(request.gains, 1))
+            reasons = [f"the difficulty prior starts at {variants[first]}: expected gain {gains}"]
+        else:
+            tier, reason = starting_tier(self.risk, request.task, self.within_ms)
+            if ruling.start is not None:
+                tier, reason = Tier(ruling.start), ruling.start_because
+            first, fallback = starting_rung(self.ladder, tier)
+            reasons = [reason, *([fallback] if fallback else [])]
+        self._note_what_started(ruling)
+        if request.rung > first:
+            first = request.rung
+            reasons.append(f"the job stands at rung {request.rung}")
+        return first, reasons
+
+    def _note_what_started(self, ruling: Ruling) -> None:
         if ruling.start is not None:
-            tier, reason = Tier(ruling.start), ruling.start_because
-        first, fallback = starting_rung(ladder, tier)
-        reasons = [reason, *([fallback] if fallback else [])]
-    if request.rung > first:
-        first = request.rung
-        reasons.append(f"the job stands at rung {request.rung}")
-    return first, reasons
+            self.met.add(Constraint.RULES)
+        elif self.risk is Risk.HIGH:
+            self.met.add(Constraint.RISK)
 
+    def _obstacle(self, i: int) -> Constraint | None:
+        """What is in the way of this rung; it is noted, and why."""
+        found = self._why_not(i)
+        if found is None:
+            return None
+        constraint, why = found
+        self.met.add(constraint)
+        self.skipped.append(f"rung {i} {self.ladder[i].variant}: {why}")
+        return constraint
 
-def _decision(rung: Rung, models: Models, reasons: list[str], skipped: list[str]) -> Decision:
-    return Decision.made(
-        variant=rung.variant,
-        tier=rung.tier,
-        provider=models.models[rung.model].provider,
-        model=rung.model,
-        reasons=tuple(reasons),
-        skipped=tuple(skipped),
-    )
+    def _why_not(self, i: int) -> tuple[Constraint, str] | None:
+        rung = self.ladder[i]
+        if why := self.ruling.closed.get(rung.variant):
+            return Constraint.RULES, why
+        control = ControlState() if self.lifted is Constraint.SWITCHES else self.control
+        data = DataClass.GENERAL if self.lifted is Constraint.DATA else self.request.data
+        if closed := why_closed(rung, self.models, control, data):
+            return closed
+        if self.left is not None and (why := too_dear(self.request, self._worst(rung), self.left)):
+            return Constraint.MONEY, why
+        seen_ms = self.request.seen_ms.get(rung.variant)
+        if self.within_ms is None or seen_ms is None or seen_ms <= self.within_ms:
+            return None
+        said = f"95 % of its answers came within {seen_ms:.0f} ms, and {self.within_ms} ms are allowed"
+        return Constraint.LATENCY, said
 
+    def _worst(self, rung: Rung) -> Decimal | None:
+        return worst_case(self.request, rung, self.models, self.workflow)
 
-def worst_case(request: RouteRequest, rung: Rung, models: Models, workflow: Workflow) -> Decimal | None:
-    """The most that one call at this rung can cost for this job, at its fallbacks too; null when a price is unknown."""
-    size = request.size + workflow.prompt(rung).size + len(workflow.prompt(rung).output_schema)
-    worst = []
-    for name in (rung.model, *(one for one in rung.fallbacks if one in models.models)):
-        model = models.models[name]
-        written = rung.params.max_tokens or model.max_output_tokens
-        provider = models.providers[model.provider]
-        worst.append(worst_cost(provider, model, -(-size // _BYTES_PER_TOKEN), written, request.created_at))
-    known = [amount for amount in worst if amount is not None]
-    return max(known) if len(known) == len(worst) else None
+    def _choice(self, i: int, reasons: list[str]) -> Choice:
+        rung = self.ladder[i]
+        decision = Decision.made(
+            variant=rung.variant,
+            tier=rung.tier,
+            provider=self.models.models[rung.model].provider,
+            model=rung.model,
+            reasons=tuple(reasons),
+            skipped=tuple(self.skipped),
+            without={},
+        )
+        return Choice(i, decision, self._worst(rung))
 
-
-def money_left(request: RouteRequest, workflow: Workflow, models: Models) -> Decimal | str | None:
-    """What the job may still spend; null is as much as it takes, a sentence says why nobody knows.
-
-    An earlier attempt whose cost nobody knows counts as the dearest call that the rungs so far could make.
-    """
-    if request.max_cost_usd is None:
-        return None
-    left = request.max_cost_usd - request.spent.cost_usd
-    if not request.spent.unpriced:
-        return left
-    tried = [rung for rung in workflow.settings.ladder[: request.rung + 1] if rung.model in models.models]
-    worst = [worst_case(request, rung, models, workflow) for rung in tried]
-    known = [amount for amount in worst if amount is not None]
-    if not known or len(known) < len(worst):
-        return f"what is left of {request.max_cost_usd} USD is unknown: an earlier attempt has no known cost"
-    return left - request.spent.unpriced * max(known)
-
-
-def _too_dear(request: RouteRequest, worst: Decimal | None, left: Decimal | str | None) -> str | None:
-    if left is None or isinstance(left, str):
-        return left
-    if worst is None:
-        return f"its price is unknown, and the job may cost at most {request.max_cost_usd} USD"
-    if worst > left:
-        return f"it could cost {worst:f} USD and {max(left, Decimal(0)):f} of {request.max_cost_usd} USD is left"
-    return None
+    def _asked(self) -> Asked:
+        request = self.request
+        return Asked(
+            task=request.task,
+            risk=request.risk,
+            tenant=request.tenant,
+            size=request.size,
+            rung=request.rung,
+            created_at=request.created_at,
+            segments=request.segments,
+            latency_ms=self.within_ms,
+            cost_left_usd=self.left if isinstance(self.left, Decimal) else None,
+            data=request.data,
+            language=request.language,
+            seen_ms=request.seen_ms,
+        )

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from processors.policy.conditions import Condition, ConditionError, Kinds, Unknown, condition
 from processors.settings import RoutingRule, Rung
-from schemas.job import Risk, TaskType
+from schemas.job import DataClass, Risk, TaskType
 
 VARIABLES: Final[Kinds] = {
     "task": "string",
@@ -20,9 +20,13 @@ VARIABLES: Final[Kinds] = {
     "weekday": "int",
     "segments": "strings",
     "limits": "limits",
+    "data_class": "string",
+    "language": "string",
+    "seen_ms": "limits",
 }
 """What a rule may ask for. `size` is UTF-8 bytes of what the job adds to a prompt; `hour` (0 to 23) and `weekday` (1 is
-Monday) are of when the job was created, in UTC; `limits` has latency_ms and cost_left_usd where the job has them."""
+Monday) are of when the job was created, in UTC; `limits` has latency_ms and cost_left_usd where the job has them;
+`language` is a BCP 47 tag; `seen_ms` has, by variant, how fast its answers came lately."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +53,9 @@ class Asked:
     segments: Mapping[str, str]
     latency_ms: int | None
     cost_left_usd: Decimal | None
+    data: DataClass
+    language: str
+    seen_ms: Mapping[str, float]
 
     def values(self) -> dict[str, Any]:
         """The variables' values; what is unknown is absent from `limits`."""
@@ -63,6 +70,9 @@ class Asked:
             "weekday": self.created_at.isoweekday(),
             "segments": dict(self.segments),
             "limits": {name: float(value) for name, value in limits.items() if value is not None},
+            "data_class": self.data.value,
+            "language": self.language,
+            "seen_ms": dict(self.seen_ms),
         }
 
 

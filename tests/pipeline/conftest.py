@@ -13,6 +13,7 @@ from processors.grading import Grading
 from processors.inference import Inference
 from processors.intake import Intake
 from processors.models import read_models
+from processors.policy.health import Health
 from processors.providers.scripted import ScriptedProvider, answer
 from processors.reviewing import Reviewing
 from processors.routing import Routing
@@ -149,6 +150,7 @@ class Line:
         self.broker = MemoryBroker()
         self.catalog = Catalog(read_models("models.toml", MODELS, {}, {}))
         self.history = ControlHistory(self.catalog)
+        self.health = Health()
         self.script = sure
         self.provider = ScriptedProvider(self._say)
         self.waits = []
@@ -206,6 +208,7 @@ class Line:
             sources=self.sources,
             every_topic=self.every_topic,
             tell=self.broker.append,
+            answered=self.health.answered,
         )
         self.running = asyncio.create_task(self.worker.run())
 
@@ -217,7 +220,7 @@ class Line:
         catalog, clock, providers = self.catalog, self.clock, dict.fromkeys(("near", "far"), self.provider)
         processors = {
             "intake": Intake(catalog, self.control, clock),
-            "routing": Routing(catalog, self.control, clock),
+            "routing": Routing(catalog, self.control, clock, self.health.seen_ms),
             "inference": Inference(
                 catalog,
                 providers,

@@ -381,7 +381,7 @@ def test_every_decision_on_record_can_be_made_again(worker, cli):
     states = {-1: ControlState()}
     for version, control in history:
         states[version] = states[max(states)].after(control, version)
-    columns = "workflow, workflow_version, variant, gen_ai_request_model AS model, reasons, skipped, inputs"
+    columns = "workflow, workflow_version, variant, gen_ai_request_model AS model, reasons, skipped, without, inputs"
     _, out, _ = cli("query", f"SELECT {columns} FROM decisions FINAL", "--json")
     rows = json.loads(out)["rows"]
     assert len(rows) > 200
@@ -389,5 +389,5 @@ def test_every_decision_on_record_can_be_made_again(worker, cli):
         request, version = from_json(row["inputs"])
         workflow = bundles[row["workflow"], row["workflow_version"]]
         decision = route(request, workflow, models(settings), states[version]).decision
-        made = (decision.variant, decision.model, list(decision.reasons), list(decision.skipped))
-        assert made == (row["variant"], row["model"], row["reasons"], row["skipped"])
+        made = (decision.variant, decision.model, list(decision.reasons), list(decision.skipped), decision.without)
+        assert made == (row["variant"], row["model"], row["reasons"], row["skipped"], row["without"])

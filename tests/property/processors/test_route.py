@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC
 from decimal import Decimal
 
@@ -7,11 +8,12 @@ from hypothesis import strategies as st
 from processors.control import ControlState
 from processors.models import Model, Models, Prices, ProviderSettings
 from processors.policy.recorded import as_json, from_json
-from processors.policy.route import Choice, NoRung, RouteRequest, route
+from processors.policy.request import RouteRequest
+from processors.policy.route import Choice, NoRung, route
 from processors.workflow import compile_workflow
 from schemas.control import Bundle, SwitchKind
 from schemas.envelope import Spent
-from schemas.job import Risk, TaskType
+from schemas.job import DataClass, Risk, TaskType
 from schemas.stages import Tier
 
 NAMES = ("m0", "m1", "m2", "m3")
@@ -26,8 +28,14 @@ a_model = st.builds(
     prices=st.builds(Prices, input_usd=prices, output_usd=prices),
     max_output_tokens=st.integers(1, 1000),
 )
-some_models = st.dictionaries(st.sampled_from(NAMES), a_model, min_size=1).map(
-    lambda models: Models(providers={name: ProviderSettings(base_url="http://x") for name in PROVIDERS}, models=models)
+some_providers = st.tuples(*(st.booleans() for _ in PROVIDERS)).map(
+    lambda hosted: {
+        name: ProviderSettings(base_url="http://x", self_hosted=own)
+        for name, own in zip(PROVIDERS, hosted, strict=True)
+    }
+)
+some_models = st.builds(
+    Models, providers=some_providers, models=st.dictionaries(st.sampled_from(NAMES), a_model, min_size=1)
 )
 ladders = st.lists(st.sampled_from(NAMES), min_size=1, max_size=5).flatmap(
     lambda names: st.tuples(
@@ -54,7 +62,17 @@ requests = st.builds(
     segments=st.dictionaries(st.text(max_size=5), st.text(max_size=5), max_size=3),
     created_at=st.datetimes(timezones=st.just(UTC)),
     gains=st.lists(st.floats(-1, 1).map(lambda gain: round(gain, 6)), max_size=3).map(tuple),
+    data=st.sampled_from(DataClass),
+    seen_ms=st.dictionaries(st.sampled_from([f"v{i}" for i in range(5)]), st.floats(0, 6000)),
 )
+LIFTED = {
+    "risk": {"risk": Risk.NORMAL},
+    "data": {"data": DataClass.GENERAL},
+    "money": {"max_cost_usd": None},
+    "latency": {"max_latency_ms": None},
+    "switches": {},
+}
+"""What a request is without each constraint."""
 
 
 def _workflow(ladder):
@@ -79,6 +97,7 @@ def test_what_is_killed_or_unknown_is_never_chosen(request, ladder, models, cont
         assert choice.rung >= request.rung
         assert choice.decision.model == rung.model
         assert choice.decision.provider == models.models[rung.model].provider
+        assert request.data is DataClass.GENERAL or models.providers[choice.decision.provider].self_hosted
 
 
 @given(requests, ladders, some_models, controls)
@@ -98,15 +117,51 @@ def test_the_same_inputs_give_the_same_decision(request, ladder, models, control
 
 @given(requests, ladders, some_models, controls, amounts)
 def test_a_tighter_limit_never_opens_a_rung(request, ladder, models, control, less):
-    """With less money there is no choice that more money did not offer, nor a lower one that more money skipped."""
+    """With less money there is no choice that more money did not offer, and none that could cost more."""
     workflow = _workflow(ladder)
     loose = route(request, workflow, models, control)
     limit = less if request.max_cost_usd is None else max(request.max_cost_usd - less, Decimal(0))
-    fields = {name: getattr(request, name) for name in RouteRequest.__slots__} | {"max_cost_usd": limit}
-    tight = route(RouteRequest(**fields), workflow, models, control)
+    tight = route(replace(request, max_cost_usd=limit), workflow, models, control)
     if isinstance(tight, Choice):
         assert isinstance(loose, Choice)
-        assert loose.rung <= tight.rung
+        assert loose.worst_usd is None or tight.worst_usd <= loose.worst_usd
+
+
+@given(requests, ladders, some_models, controls)
+def test_what_would_be_without_a_constraint_is_what_is_chosen_without_it(request, ladder, models, control):
+    """Of every constraint that changed the choice, and of no other, the record says what it would have been."""
+    workflow = _workflow(ladder)
+    found = route(request, workflow, models, control)
+    chosen = found.decision.variant if isinstance(found, Choice) else "none"
+    without = {}
+    for name, change in LIFTED.items():
+        free = ControlState() if name == "switches" else control
+        other = route(replace(request, **change), workflow, models, free)
+        variant = other.decision.variant if isinstance(other, Choice) else "none"
+        if variant != chosen:
+            without[name] = variant
+    if isinstance(found, Choice):
+        assert found.decision.without == without
+    else:
+        assert all(f"without {name} it would be {variant}" in found.reason for name, variant in without.items())
+        assert found.reason.count("it would be") == len(without)
+
+
+@given(requests, ladders, some_models, controls)
+def test_a_rung_that_is_too_slow_serves_only_where_none_is_fast_enough(request, ladder, models, control):
+    """Beside a choice that was seen to be too slow there is none above that stands open, is paid for, and is fast."""
+    workflow = _workflow(ladder)
+    choice = route(request, workflow, models, control)
+    if not isinstance(choice, Choice) or request.max_latency_ms is None:
+        return
+    fast = {name: ms for name, ms in request.seen_ms.items() if ms <= request.max_latency_ms}
+    if request.seen_ms.get(choice.decision.variant, 0) > request.max_latency_ms:
+        for i in range(choice.rung, len(workflow.settings.ladder)):
+            above = route(replace(request, rung=i, max_latency_ms=None), workflow, models, control)
+            if isinstance(above, Choice):
+                variant = above.decision.variant
+                assert variant in request.seen_ms
+                assert variant not in fast
 
 
 @given(requests, ladders, some_models, controls)
@@ -116,8 +171,7 @@ def test_over_budget_is_said_only_when_money_alone_stands_in_the_way(request, la
     found = route(request, workflow, models, control)
     if isinstance(found, NoRung) and found.over_budget:
         assert request.max_cost_usd is not None
-        fields = {name: getattr(request, name) for name in RouteRequest.__slots__} | {"max_cost_usd": None}
-        assert isinstance(route(RouteRequest(**fields), workflow, models, control), Choice)
+        assert isinstance(route(replace(request, max_cost_usd=None), workflow, models, control), Choice)
 
 
 @given(requests, ladders, some_models, controls, st.integers(-1, 1000))

@@ -320,3 +320,25 @@ async def test_what_can_not_fit_is_not_sent(inference, routed, desk, a_job):
     assert outcome.reason.startswith("context_too_long: the prompt has 4")
     assert (run.provider.requests, outcome.facts.attempts) == ([], ())
     assert isinstance(await run.run(routed(job=a_job({"text": "x" * 2_000}))), Pass)
+
+
+async def test_personal_data_is_kept_from_fallbacks_that_are_elsewhere(inference, routed, desk, a_job):
+    """Where the rung's own model is down, a fallback that is not self-hosted is not asked: no call leaves the house."""
+    one = desk.models.providers["one"].model_copy(update={"self_hosted": True})
+    desk.catalog.models = desk.models.model_copy(update={"providers": {**desk.models.providers, "one": one}})
+    text = desk.settings_text.replace('"tiny"', '"tiny"\nfallbacks = ["grand"]')
+    desk.with_files(**{"workflow.toml": text})
+    down = inference(refusal(401), GOOD)
+    await down.run(routed(job=a_job(data_class="personal"), workflow_version=desk.version))
+    assert {request.model.id for request in down.provider.requests} == {"tiny-1"}
+    free = inference(refusal(401), GOOD)
+    await free.run(routed(workflow_version=desk.version))
+    assert {request.model.id for request in free.provider.requests} == {"tiny-1", "grand-1"}
+
+
+async def test_no_call_is_made_to_a_model_that_may_not_see_the_data(inference, routed, a_job):
+    """Whatever routing said, personal data does not leave the house: a person decides."""
+    place = inference(GOOD)
+    outcome = await place.run(routed(job=a_job(data_class="personal")))
+    assert outcome == Escalate("model tiny is not self-hosted, and the data is personal")
+    assert place.provider.requests == []

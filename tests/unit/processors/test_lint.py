@@ -44,6 +44,21 @@ def test_what_a_strict_mode_refuses_is_a_warning(files, folder, models):
     assert not [one for one in lint(changed, models) if one.file == "output.schema.json"]
 
 
+def test_a_ladder_that_personal_data_may_not_climb_is_found(files, folder, models):
+    """Where no rung may see the data nothing could be chosen: an error; where some may not, a warning."""
+    text = files["workflow.toml"].replace('task = "classify"', 'task = "classify"\ndata_class = "personal"')
+    at = folder(files | {"workflow.toml": text, "evals/cases.jsonl": CASES})
+    [problem] = [one for one in lint(at, models) if one.field == "data_class"]
+    assert (problem.level, problem.line) == (Level.ERROR, 3)
+    assert "model tiny is not self-hosted, and the data is personal; model middle" in problem.found
+    assert "self_hosted in models.toml" in problem.mend
+    one = models.providers["one"].model_copy(update={"self_hosted": True})
+    hosted = models.model_copy(update={"providers": {**models.providers, "one": one}})
+    [problem] = [one for one in lint(at, hosted) if one.field == "data_class"]
+    assert problem.level is Level.WARNING
+    assert problem.found == "model grand is not self-hosted, and the data is personal"
+
+
 MISTAKES = [
     ("workflow.toml", 'owner = "someone"', 'ownr = "someone"', (3, "ownr"), "did you mean owner?"),
     ("workflow.toml", 'model = "middle"', 'model = "midle"', (13, "ladder.1.model"), "did you mean middle?"),

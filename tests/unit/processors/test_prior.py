@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from processors.control import ControlState
 from processors.policy.prior import SHAPE, Measured, Prior, Scale, shape, tokens
-from processors.policy.route import RouteRequest, route
+from processors.policy.request import RouteRequest
+from processors.policy.route import route
 from processors.workflow import examine
 from schemas.control import Bundle
 from schemas.job import Risk, TaskType

@@ -1,12 +1,14 @@
+from dataclasses import replace
 from decimal import Decimal
 
 import pytest
 
 from processors.control import ControlState
-from processors.policy.route import Choice, NoRung, RouteRequest, route, starting_rung, starting_tier
+from processors.policy.request import RouteRequest
+from processors.policy.route import Choice, NoRung, route, starting_rung, starting_tier
 from schemas.control import SwitchKind
 from schemas.envelope import Spent
-from schemas.job import Risk, TaskType
+from schemas.job import DataClass, Risk, TaskType
 from schemas.stages import Tier
 
 
@@ -140,3 +142,111 @@ def test_kills_and_money_together_are_not_over_budget(choose):
     found = choose(control, max_cost_usd=Decimal("0.0001"))
     assert isinstance(found, NoRung)
     assert not found.over_budget
+
+
+@pytest.fixture
+def hosted(desk):
+    """The models, the second provider of which is self-hosted."""
+    two = desk.models.providers["two"].model_copy(update={"self_hosted": True})
+    return desk.models.model_copy(update={"providers": {**desk.models.providers, "two": two}})
+
+
+def test_personal_data_goes_to_self_hosted_models_only(desk, hosted):
+    """Rungs whose models are elsewhere are passed over, and the record says so and what it would have been."""
+    request = RouteRequest(TaskType.CLASSIFY, Risk.NORMAL, 20, data=DataClass.PERSONAL)
+    choice = route(request, desk.workflow, hosted, ControlState())
+    assert choice.decision.variant == "large"
+    assert choice.decision.skipped[0] == "rung 0 small: model tiny is not self-hosted, and the data is personal"
+    assert choice.decision.without == {"data": "small"}
+
+
+def test_personal_data_that_may_go_nowhere_is_no_rung(choose):
+    """Nobody is called, money is not blamed, and the reason says what it would have been."""
+    found = choose(data=DataClass.PERSONAL)
+    assert isinstance(found, NoRung)
+    assert not found.over_budget
+    assert found.reason.endswith("; without data it would be small")
+
+
+def test_a_self_hosted_fallback_serves_personal_data(desk, hosted):
+    """A rung stands open with the one of its models that may see the data."""
+    text = desk.settings_text.replace('model = "tiny"', 'model = "tiny"\nfallbacks = ["grand"]')
+    workflow = desk.with_files(**{"workflow.toml": text})
+    request = RouteRequest(TaskType.CLASSIFY, Risk.NORMAL, 20, data=DataClass.PERSONAL)
+    assert route(request, workflow, hosted, ControlState()).rung == 0
+    killed = ControlState(kills=frozenset({(SwitchKind.MODEL, "grand")}))
+    found = route(request, workflow, hosted, killed)
+    assert isinstance(found, NoRung)
+    assert "rung 0 small: model grand is killed" in found.reason
+
+
+def test_a_rung_that_is_seen_to_be_too_slow_is_passed_over(choose):
+    """The first that answers in time serves; what is not known stands in nobody's way."""
+    slow = choose(max_latency_ms=800, seen_ms={"small": 2400.0, "mid": 801.0})
+    assert slow.decision.variant == "large"
+    assert slow.decision.without == {"latency": "small"}
+    said = "rung 0 small: 95 % of its answers came within 2400 ms, and 800 ms are allowed"
+    assert slow.decision.skipped[0] == said
+    assert choose(max_latency_ms=800, seen_ms={"small": 800.0}).rung == 0
+    assert choose(seen_ms={"small": 2400.0}).rung == 0
+
+
+def test_a_faster_rung_below_serves_where_none_above_does(choose):
+    """Not where the risk is high, and not below where the job stands."""
+    seen = {"small": 300.0, "mid": 2000.0, "large": 3000.0}
+    asked = {"task": TaskType.QA, "max_latency_ms": 1000, "seen_ms": seen}
+    below = choose(**asked)
+    assert below.decision.variant == "small"
+    assert below.decision.reasons[-1] == "rung 0 small below answers in time"
+    assert below.decision.without == {"latency": "mid"}
+    assert choose(**asked, rung=1).decision.variant == "mid"
+    assert choose(**asked, risk=Risk.HIGH).decision.variant == "large"
+
+
+def test_where_none_is_fast_enough_the_first_that_stands_open_serves(choose):
+    """Late is better than never, and the record says that it will be."""
+    seen = dict.fromkeys(("small", "mid", "large"), 5000.0)
+    control = ControlState(kills=frozenset({(SwitchKind.MODEL, "tiny")}))
+    late = choose(control, max_latency_ms=1000, seen_ms=seen)
+    assert late.decision.variant == "mid"
+    assert late.decision.reasons[-1] == "no rung is seen to answer within 1000 ms: rung 1 mid serves"
+    assert [one.split(":")[0] for one in late.decision.skipped] == ["rung 0 small", "rung 2 large"]
+    assert late.decision.without == {"switches": "small"}
+
+
+def test_a_rule_s_start_is_not_left_for_speed(desk):
+    """An owner who says where to start knows why."""
+    rule = '\n[[routing.rules]]\nname = "careful"\nwhen = "true"\nstart = "mid"\n'
+    workflow = desk.with_files(**{"workflow.toml": desk.settings_text + rule})
+    seen = {"small": 300.0, "mid": 2000.0, "large": 3000.0}
+    request = RouteRequest(TaskType.CLASSIFY, Risk.NORMAL, 20, max_latency_ms=1000, seen_ms=seen)
+    choice = route(request, workflow, desk.models, ControlState())
+    assert choice.decision.variant == "mid"
+    assert choice.decision.without == {"rules": "small"}
+
+
+def test_what_each_constraint_changed_is_told_for_itself(choose):
+    """Of two that stand in the way of the same rung neither alone would change anything."""
+    request = {"risk": Risk.HIGH, "max_cost_usd": choose(risk=Risk.HIGH).worst_usd}
+    assert choose(**request).decision.without == {"risk": "small"}
+    poor = choose(**(request | {"max_cost_usd": Decimal("0.003")}))
+    assert isinstance(poor, NoRung)
+    assert poor.reason.endswith("without risk it would be small, without money it would be large")
+    both = ControlState(kills=frozenset({(SwitchKind.MODEL, "tiny"), (SwitchKind.PROVIDER, "one")}))
+    assert choose(both).decision.without == {"switches": "small"}
+
+
+def test_an_undecided_rule_says_what_would_be_without_it(desk):
+    """A person sees what the rule holds up."""
+    rule = '\n[[routing.rules]]\nname = "vip"\nwhen = \'segments.vip == "yes"\'\nstart = "C"\n'
+    workflow = desk.with_files(**{"workflow.toml": desk.settings_text + rule})
+    found = route(RouteRequest(TaskType.CLASSIFY, Risk.NORMAL, 20), workflow, desk.models, ControlState())
+    assert found.undecided
+    assert found.reason.endswith("; without rules it would be small")
+
+
+def test_a_request_says_its_language():
+    """As the segment does; undetermined where there is none."""
+    request = RouteRequest(TaskType.CLASSIFY, Risk.NORMAL, 20)
+    assert request.language == "und"
+    assert replace(request, segments={"language": "de"}).language == "de"

@@ -5,8 +5,9 @@ import pytest
 
 from processors.control import ControlState
 from processors.lint import lint
-from processors.policy.route import Choice, NoRung, RouteRequest, route
-from schemas.job import Risk, TaskType
+from processors.policy.request import RouteRequest
+from processors.policy.route import Choice, NoRung, route
+from schemas.job import DataClass, Risk, TaskType
 
 
 @pytest.fixture
@@ -66,6 +67,19 @@ def test_limits_that_are_absent_are_asked_for_first(ruled):
     assert ruled(poor, max_cost_usd=Decimal("0.4")).decision.variant == "small"
 
 
+def test_a_rule_may_ask_for_data_class_language_and_what_the_rungs_took(ruled):
+    """What is known of the job's data and of the models goes into an owner's conditions, too."""
+    private = rule("private", 'data_class == "personal"', start="mid")
+    assert ruled(private).decision.variant == "small"
+    assert "without data it would be mid" in ruled(private, data=DataClass.PERSONAL).reason
+    foreign = rule("foreign", '!(language in ["en", "und"])', start="large")
+    assert ruled(foreign).decision.variant == "small"
+    assert ruled(foreign, segments={"language": "de"}).decision.variant == "large"
+    slow = rule("slow", '"small" in seen_ms && seen_ms["small"] > 500.0', skip=("small",))
+    assert ruled(slow).decision.variant == "small"
+    assert ruled(slow, seen_ms={"small": 501.0}).decision.variant == "mid"
+
+
 def test_a_rule_that_can_t_be_decided_lets_nothing_through(ruled):
     """Unknown is no permission: the job goes to a person, with the rule's name and what was missing."""
     choice = ruled(rule("careless", 'segments.category == "fraud"', start="C"))
@@ -113,9 +127,12 @@ def test_golden_cases_hold_or_the_version_is_no_release(folder, files, models):
         '{"id": "vip", "expect": "mid", "segments": {"vip": "yes"}}\n'
         '{"id": "dead", "expect": "large", "killed": ["model/tiny", "model/middle"]}\n'
         '{"id": "all dead", "expect": "none", "killed": ["provider/one", "provider/two"]}\n'
+        '{"id": "slow", "expect": "mid", "max_latency_ms": 500, "seen_ms": {"small": 900}}\n'
+        '{"id": "personal", "expect": "none", "data_class": "personal"}\n'
+        '{"id": "foreign", "expect": "small", "language": "de"}\n'
         '{"id": "wrong", "expect": "large"}\n'
         '{"id": "what"}\n'
     )
     found = [problem for problem in lint(folder(files), models) if problem.file == "policy.cases.jsonl"]
-    assert [(problem.line, problem.field) for problem in found] == [(5, "wrong"), (6, "")]
+    assert [(problem.line, problem.field) for problem in found] == [(8, "wrong"), (9, "")]
     assert "expected large, chosen is small: classify starts at tier A" in found[0].found

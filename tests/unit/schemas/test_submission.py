@@ -126,7 +126,7 @@ def test_an_object_that_is_no_job_is_told_why(name):
         (b'{"workflow": "\xff"}', "invalid unicode code point"),
         (b"{} {}", "trailing characters"),
         (b'{"n": %s}' % (b"9" * 5000), "number out of range"),
-        (b"\xc3\x01", "none of the 1 released versions"),
+        (b"\xc3\x01", "none of the 2 released versions"),
         (b"\xc3\x01" + b"\x22" * 30, "2222222222222222"),
     ],
 )

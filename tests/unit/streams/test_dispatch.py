@@ -194,6 +194,24 @@ def test_a_result_closes_the_job_for_routing():
     assert (close.topic, close.key, spend.kind, spend.tenant, spend.job_id) == ("spend", b"acme", "close", "acme", "j1")
 
 
+def test_a_close_tells_how_long_each_rung_took_that_answered():
+    """From the job's path: not the tries that brought no answer, and nothing of the other stages."""
+    step = {"round": 0, "reason": "", "outcome": "pass"}
+    path = [
+        step | {"stage": "routing", "rung": 0, "ms": 1.5},
+        step | {"stage": "inference", "rung": 0, "ms": 900.0, "outcome": "retry"},
+        step | {"stage": "inference", "rung": 0, "ms": 120.5},
+        step | {"stage": "grading", "rung": 0, "ms": 2.0, "outcome": "climb"},
+        step | {"stage": "inference", "rung": 1, "ms": 340.0},
+    ]
+    head = HEAD.but(path=JsonText(json.dumps(path)))
+    envelope = Envelope(head=head, payload=PAYLOADS["grading"])
+    emission = dispatch(STAGES["grading"], delivery("grading"), envelope, Reject(Status.EXPIRED, "late"), MOMENT)
+    spend = SPENDS.decode(emission.records[1].value)
+    assert (spend.workflow, spend.workflow_version, spend.at) == (head.workflow, head.workflow_version, NOW)
+    assert [(one.rung, one.ms) for one in spend.took] == [(0, 120.5), (1, 340.0)]
+
+
 def test_a_bug_leaves_a_dead_letter_and_a_failed_result():
     """The record's bytes are kept untouched with the headers that say why; the job's consumer is told."""
     envelope = Envelope(head=HEAD, payload=PAYLOADS["validation"])

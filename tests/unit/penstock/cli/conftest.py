@@ -202,6 +202,7 @@ def trace_of():
                     gen_ai_request_model="tiny",
                     reasons=("classify starts at tier A",),
                     skipped=("mid: switched off",),
+                    without={"switches": "mid"},
                 ),
             ),
             "calls": (Call(_attempt(), '{"messages": []}', RESPONSE),),

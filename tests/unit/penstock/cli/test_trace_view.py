@@ -14,7 +14,7 @@ def test_the_whole_story_is_there_in_order(trace_of, text):
         "where is my card?",
         "routing → pass",
         "variant small, tier A, tiny at local",
-        "classify starts at tier A; not mid: switched off",
+        "classify starts at tier A; not mid: switched off; without switches it would be mid",
         "inference → pass",
         "asked tiny, answered by tiny-2026 → answered  HTTP 200 · stop · 100 tokens in, 9 out · $0.0001200 · 38 ms",
         "prompt ffffffffffff",
