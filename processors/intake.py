@@ -11,8 +11,10 @@ import orjson
 
 from processors.catalog import Catalog
 from processors.control import ControlState, ReadControl
+from processors.languages import language_of
 from processors.outcome import Outcome, Pass, Reject, Retry
 from processors.policy.ladder import stopped
+from processors.policy.request import LANGUAGE
 from processors.workflow import Workflow
 from schemas.base import JsonText
 from schemas.envelope import Envelope, Head
@@ -103,8 +105,16 @@ def _settled(job: Job, workflow: Workflow, control: ControlState) -> dict[str, o
         "risk": risk,
         "shown": _shown(job, risk, workflow.settings.show_unvalidated),
         "priority": job.priority,
-        "segments": {**job.segments, "length_bucket": length_bucket(job.input)},
+        "segments": _segments(job, workflow),
     }
+
+
+def _segments(job: Job, workflow: Workflow) -> dict[str, str]:
+    """The caller's own, the input's size class, and its language where the workflow's owner wants it found out."""
+    segments = {**job.segments, "length_bucket": length_bucket(job.input)}
+    if workflow.settings.detect_language and LANGUAGE not in segments:
+        segments[LANGUAGE] = language_of(job.input)
+    return segments
 
 
 def _shown(job: Job, risk: Risk, allowed: bool | None) -> bool:  # noqa: FBT001 -- a setting with three values
