@@ -27,6 +27,7 @@ from sinks.port import Sink
 from sinks.progress import Position
 from streams.batch import SCHEMA, TABLE
 from streams.header_names import header_text
+from streams.kafka.closing import give_back_and_close
 from streams.kafka.connection import Connection
 from streams.kafka.renewal import BeyondHelp, is_fatal, with_renewals
 from streams.kafka.sink_letters import Letters
@@ -126,7 +127,7 @@ class SinkRunner:
             self._flush(consumer)
             self._hear(consumer)
         finally:
-            consumer.close()
+            give_back_and_close(consumer, group)
 
     def _hear(self, consumer: Consumer) -> None:
         """Wait for the answer to the last commit; what is delivered meanwhile is the next owner's."""

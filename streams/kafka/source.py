@@ -16,6 +16,7 @@ from confluent_kafka import Consumer, KafkaError, Message, TopicPartition
 from streams.assignment import Assignment
 from streams.errors import StreamsError
 from streams.kafka.beginnings import Beginning, Beginnings, Key, position_lost
+from streams.kafka.closing import give_back_and_close
 from streams.kafka.connection import Connection
 from streams.kafka.leaving import let_go
 from streams.kafka.offsets import assign_paused, seek
@@ -140,7 +141,7 @@ class KafkaSource:
         try:
             self._poll_until_closed(consumer)
         finally:
-            consumer.close()
+            give_back_and_close(consumer, self.group)
             self._forget([self._partition(assignment) for assignment in self._assignments.values()])
 
     def _poll_until_closed(self, consumer: Consumer) -> None:
