@@ -2,7 +2,13 @@
 
 import asyncio
 import json
+import os
+import signal
+import subprocess
+import sys
+from contextlib import contextmanager
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import pytest
 import structlog
@@ -33,6 +39,8 @@ from streams.records import Record
 from streams.worker import Worker
 
 LIMIT_S = 20
+START_S = 60
+ROOT = Path(__file__).parents[2]
 
 MODELS = """
 [providers.near]
@@ -319,6 +327,30 @@ class Line:
                 committed = self.broker.commits[read[topic]].get((topic, partition), (0, ""))[0]
                 behind[topic] = behind.get(topic, 0) + len(log) - committed
         return {topic: count for topic, count in behind.items() if count}
+
+
+@pytest.fixture(scope="session")
+def penstock_run(tmp_path_factory, eventually):
+    """Give a context manager: `penstock run` as a process, and its log; it must end in good order."""
+
+    @contextmanager
+    def run(environment):
+        log = tmp_path_factory.mktemp("worker") / "log"
+        with log.open("wb") as output:
+            process = subprocess.Popen(
+                (sys.executable, "-m", "penstock.cli", "run"), env=os.environ | environment, stderr=output, cwd=ROOT
+            )
+
+        def ready():
+            assert process.poll() is None, log.read_text()
+            return b'"event": "ready"' in log.read_bytes()
+
+        eventually(ready, START_S)
+        yield process, log
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(START_S) == 0, log.read_text()
+
+    return run
 
 
 @pytest.fixture

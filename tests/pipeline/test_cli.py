@@ -4,13 +4,8 @@ import asyncio
 import csv
 import io
 import json
-import os
 import re
 import shutil
-import signal
-import subprocess
-import sys
-import time
 import uuid
 from pathlib import Path
 
@@ -62,24 +57,13 @@ def here(environment, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def worker(environment, tmp_path_factory):
+def worker(environment, penstock_run):
     """A running `penstock run`; it must end in good order. Its source is there before it."""
     admin = AdminClient({"bootstrap.servers": environment["PENSTOCK_BROKER"], "log_level": 0})
     letters = environment["PENSTOCK_PREFIX"] + "letters"
     admin.create_topics([NewTopic(letters, 2, 1)])[letters].result(30)
-    log = tmp_path_factory.mktemp("worker") / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            (sys.executable, "-m", "penstock.cli", "run"), env=os.environ | environment, stderr=output, cwd=PROJECT
-        )
-    until = time.monotonic() + LIMIT_S
-    while b'"event": "ready"' not in log.read_bytes():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < until, log.read_text()
-        time.sleep(0.05)
-    yield process
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(LIMIT_S) == 0, log.read_text()
+    with penstock_run(environment) as (process, log):
+        yield process
     assert b'"event": "stopped"' in log.read_bytes()
 
 

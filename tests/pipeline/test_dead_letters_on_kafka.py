@@ -3,9 +3,6 @@
 import asyncio
 import json
 import os
-import signal
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -105,21 +102,10 @@ def settings(environment, monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def worker(environment, tmp_path_factory):
+def worker(environment, penstock_run):
     """A running `penstock run`; it must end in good order."""
-    log = tmp_path_factory.mktemp("worker") / "log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            (sys.executable, "-m", "penstock.cli", "run"), env=os.environ | environment, stderr=output, cwd=PROJECT
-        )
-    until = time.monotonic() + LIMIT_S
-    while b'"event": "ready"' not in log.read_bytes():
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < until, log.read_text()
-        time.sleep(0.05)
-    yield process
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(LIMIT_S) == 0, log.read_text()
+    with penstock_run(environment) as (process, _):
+        yield process
 
 
 @pytest.fixture
