@@ -9,8 +9,9 @@ from typing import cast
 from confluent_kafka import KafkaError, KafkaException, Message, TopicPartition
 
 from streams.errors import BrokerAway
-from streams.kafka.connection import Connection
+from streams.kafka.connection import Connection, met
 from streams.records import Address, Headers, Raw
+from streams.topics import JOBS
 
 TIMEOUT_S = 15.0
 _NO_LEADER_YET = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.LEADER_NOT_AVAILABLE})
@@ -39,6 +40,7 @@ class JobPublisher:
         self._thread.start()
 
     def _poll(self) -> None:
+        met(self._producer, self._connection.topic(JOBS.name))
         while not self._closed.is_set():
             self._producer.poll(0.1)
 

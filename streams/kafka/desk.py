@@ -8,7 +8,7 @@ from typing import Final, Self
 from confluent_kafka import KafkaError, KafkaException, Producer
 
 from streams.errors import BrokerAway, SlotTaken
-from streams.kafka.connection import Connection
+from streams.kafka.connection import AT_ONCE, Connection
 from streams.kafka.refusals import refusal
 from streams.records import Record
 from streams.topics import BY_SLOT
@@ -28,7 +28,7 @@ class Desk:
         self._connection = connection
         self._look = look
         self._admin = connection.admin()
-        self._producer: Producer = connection.transactional_producer(connection.group(name))
+        self._producer: Producer = connection.transactional_producer(connection.group(name), **AT_ONCE)
 
     def __enter__(self) -> Self:
         """Take the desk, and end what somebody before left open.

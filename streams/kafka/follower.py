@@ -13,7 +13,7 @@ from schemas.control import Bundle, Control
 from schemas.side import SnapshotVersion
 from schemas.snapshot import read_snapshot_version
 from streams.errors import BrokerAway
-from streams.kafka.connection import Connection
+from streams.kafka.connection import AT_ONCE, Connection, met
 from streams.topics import CONTROL, REGISTRY, SNAPSHOT_VERSIONS
 
 log = structlog.get_logger(__name__)
@@ -22,6 +22,8 @@ START_TIMEOUT_S = 30.0
 CLIENT_S = 8.0
 """Seconds that one client has to reach the end: it takes less than one, but for a broker that has just come back."""
 AGAIN_S = 0.2
+POLL_S = 0.1
+BRIEF_MS = 10
 
 
 class Follower:
@@ -33,8 +35,12 @@ class Follower:
         on_control: Callable[[int, Control], None],
         on_bundle: Callable[[Bundle], None],
         on_snapshot: Callable[[SnapshotVersion], None] | None = None,
+        *,
+        brief: bool = False,
     ) -> None:
+        """`brief` is for who only looks at what is there: the broker may not wait with an empty answer."""
         self._connection = connection
+        self._brief = brief
         self._control = Codec("Control", Control)
         self._bundle = Codec("Bundle", Bundle)
         self._fold_into: dict[str, Callable[[int, bytes], None]] = {
@@ -88,12 +94,16 @@ class Follower:
         names = list(self._fold_into)
         # The last record may be a transaction's end, which no reader is given: only the client knows where a log ends.
         told: dict[str, Any] = {"enable.partition.eof": True}
-        consumer = self._connection.consumer(f"{self._connection.prefix}{self._connection.application}.control", **told)
+        if self._brief:
+            told |= {"fetch.wait.max.ms": BRIEF_MS, **AT_ONCE}
+        group = f"{self._connection.prefix}{self._connection.application}.control"
+        consumer = met(self._connection.consumer(group, **told), *names)
+        poll_s = BRIEF_MS / 1000 if self._brief else POLL_S
         missing, give_up = set(names), time.monotonic() + CLIENT_S
         try:
             consumer.assign([TopicPartition(name, 0, OFFSET_BEGINNING) for name in names])
             while not self._closed.is_set() and (not missing or time.monotonic() < give_up):
-                if (message := consumer.poll(0.1)) is None:
+                if (message := consumer.poll(poll_s)) is None:
                     continue
                 error, name = message.error(), message.topic() or ""
                 if error is None:

@@ -14,7 +14,7 @@ from streams.topics import CONTROL, SNAPSHOT_VERSIONS
 
 
 def publish_control(connection: Connection, control: Control) -> int:
-    """Append a switch to the history; returns its control version.
+    """Append a switch to the history; returns its control version. Thrown twice it is as if thrown once.
 
     Raises:
         BrokerAway: the broker did not acknowledge it; nothing is known to have changed.
@@ -33,7 +33,7 @@ def publish_snapshot_version(connection: Connection, newest: SnapshotVersion) ->
 
 def _publish(connection: Connection, topic: str, key: str, value: bytes) -> int:
     told: list[tuple[KafkaError | None, Message]] = []
-    producer = connection.idempotent_producer(linger_ms=0)
+    producer = connection.unhurt_producer()
     try:
         producer.produce(
             connection.topic(topic),

@@ -10,7 +10,7 @@ from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streams.errors import StateLost
-from streams.kafka.connection import Connection
+from streams.kafka.connection import Connection, met
 from streams.kafka.offsets import offsets
 from streams.state import Changelog, PartitionState
 
@@ -66,7 +66,7 @@ def read_states(
     marks = {partition: end for (_, partition), end in ends.items()}
     # 2. read each until the broker says that it ends there
     group = f"{connection.prefix}{connection.application}.restore"  # a name only: it joins and commits nothing
-    consumer = connection.consumer(group, None, **{"enable.partition.eof": True})
+    consumer = met(connection.consumer(group, None, **{"enable.partition.eof": True}), topic)
     try:
         consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
         _read(consumer, topic, states, marks, give_up)

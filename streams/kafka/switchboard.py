@@ -48,7 +48,7 @@ class Switchboard:
             BrokerAway: the topics could not be read to their end.
         """
         self._clear()
-        follower = Follower(self._connection, self._on_control, self._history.on_bundle)
+        follower = Follower(self._connection, self._on_control, self._history.on_bundle, brief=True)
         try:
             follower.start()
         finally:
