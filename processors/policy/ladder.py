@@ -18,6 +18,9 @@ def data_class(said: DataClass | None, settings: WorkflowSettings) -> DataClass:
 
 def why_closed(rung: Rung, models: Models, control: ControlState, data: DataClass) -> tuple[Constraint, str] | None:
     """What closes this rung, and why; nothing if its own model or a fallback can be called for such data."""
+    why_not = shut_model(rung.model, models, control)
+    if data is DataClass.GENERAL and (why_not is None or not rung.fallbacks):  # nearly always
+        return None if why_not is None else (Constraint.SWITCHES, why_not)
     names = (rung.model, *rung.fallbacks)
     permitted = [name for name in names if barred(name, models, data) is None]
     if not permitted:

@@ -38,11 +38,10 @@ _BROAD_TASKS = frozenset({TaskType.SUMMARIZE, TaskType.QA, TaskType.ROUTE})
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """The rung, by its place on the ladder, and the decision to record. `worst_usd` is null when no price is known."""
+    """The rung, by its place on the ladder, and the decision to record."""
 
     rung: int
     decision: Decision
-    worst_usd: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +76,8 @@ def route(request: RouteRequest, workflow: Workflow, models: Models, control: Co
     """The rung to try, or why there is none."""
     walk = _Walk(request, workflow, models, control)
     found = walk.choose()
+    if not walk.met:
+        return found
     without: dict[str, str] = {}
     for constraint in Constraint:
         if constraint in walk.met:
@@ -190,16 +191,15 @@ class _Walk:
         data = DataClass.GENERAL if self.lifted is Constraint.DATA else self.request.data
         if closed := why_closed(rung, self.models, control, data):
             return closed
-        if self.left is not None and (why := too_dear(self.request, self._worst(rung), self.left)):
-            return Constraint.MONEY, why
+        if self.left is not None:
+            worst = worst_case(self.request, rung, self.models, self.workflow)
+            if why := too_dear(self.request, worst, self.left):
+                return Constraint.MONEY, why
         seen_ms = self.request.seen_ms.get(rung.variant)
         if self.within_ms is None or seen_ms is None or seen_ms <= self.within_ms:
             return None
         said = f"95 % of its answers came within {seen_ms:.0f} ms, and {self.within_ms} ms are allowed"
         return Constraint.LATENCY, said
-
-    def _worst(self, rung: Rung) -> Decimal | None:
-        return worst_case(self.request, rung, self.models, self.workflow)
 
     def _choice(self, i: int, reasons: list[str]) -> Choice:
         rung = self.ladder[i]
@@ -212,7 +212,7 @@ class _Walk:
             skipped=tuple(self.skipped),
             without={},
         )
-        return Choice(i, decision, self._worst(rung))
+        return Choice(i, decision)
 
     def _asked(self) -> Asked:
         request = self.request

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from processors.control import ControlState
 from processors.models import Model, Models, Prices, ProviderSettings
+from processors.policy.money import worst_case
 from processors.policy.recorded import as_json, from_json
 from processors.policy.request import RouteRequest
 from processors.policy.route import Choice, NoRung, route
@@ -84,6 +85,10 @@ def _workflow(ladder):
     return compile_workflow(Bundle(workflow="w", files=files))
 
 
+def _worst(choice, request, workflow, models):
+    return worst_case(request, workflow.settings.ladder[choice.rung], models, workflow)
+
+
 @given(requests, ladders, some_models, controls)
 def test_what_is_killed_or_unknown_is_never_chosen(request, ladder, models, control):
     """Whatever else holds, a choice stands open, is on the ladder, and is not below where the job stands."""
@@ -103,10 +108,12 @@ def test_what_is_killed_or_unknown_is_never_chosen(request, ladder, models, cont
 @given(requests, ladders, some_models, controls)
 def test_a_choice_never_costs_more_than_is_left(request, ladder, models, control):
     """Under a limit the worst case is known and fits."""
-    choice = route(request, _workflow(ladder), models, control)
+    workflow = _workflow(ladder)
+    choice = route(request, workflow, models, control)
     if isinstance(choice, Choice) and request.max_cost_usd is not None:
-        assert choice.worst_usd is not None
-        assert choice.worst_usd <= request.max_cost_usd - request.spent.cost_usd
+        worst = _worst(choice, request, workflow, models)
+        assert worst is not None
+        assert worst <= request.max_cost_usd - request.spent.cost_usd
 
 
 @given(requests, ladders, some_models, controls)
@@ -124,7 +131,8 @@ def test_a_tighter_limit_never_opens_a_rung(request, ladder, models, control, le
     tight = route(replace(request, max_cost_usd=limit), workflow, models, control)
     if isinstance(tight, Choice):
         assert isinstance(loose, Choice)
-        assert loose.worst_usd is None or tight.worst_usd <= loose.worst_usd
+        before = _worst(loose, request, workflow, models)
+        assert before is None or _worst(tight, request, workflow, models) <= before
 
 
 @given(requests, ladders, some_models, controls)

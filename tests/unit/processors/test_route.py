@@ -4,6 +4,7 @@ from decimal import Decimal
 import pytest
 
 from processors.control import ControlState
+from processors.policy.money import worst_case
 from processors.policy.request import RouteRequest
 from processors.policy.route import Choice, NoRung, route, starting_rung, starting_tier
 from schemas.control import SwitchKind
@@ -21,6 +22,14 @@ def choose(desk):
         return route(RouteRequest(**fields), desk.workflow, desk.models, control or ControlState())
 
     return run
+
+
+@pytest.fixture
+def dearest(desk):
+    """Give a function that says what a request of 20 bytes could cost on a rung."""
+    request = RouteRequest(TaskType.CLASSIFY, Risk.NORMAL, 20)
+    ladder = desk.workflow.settings.ladder
+    return lambda rung: worst_case(request, ladder[rung], desk.models, desk.workflow)
 
 
 @pytest.mark.parametrize(
@@ -101,25 +110,25 @@ def test_beyond_the_ladders_end_there_is_no_rung(choose):
     assert choose(rung=3) == NoRung("the ladder has no rung 3: it ends at 2", over_budget=False)
 
 
-def test_a_rung_that_could_cost_more_than_is_left_is_not_taken(choose):
+def test_a_rung_that_could_cost_more_than_is_left_is_not_taken(choose, dearest):
     """The bound counts prompt, input and the longest answer."""
-    worst = choose().worst_usd
+    worst = dearest(0)
     assert choose(max_cost_usd=worst).rung == 0
     found = choose(max_cost_usd=worst - Decimal("0.000000001"))
     assert found.over_budget
     assert "it could cost" in found.reason
 
 
-def test_what_was_spent_counts(choose):
+def test_what_was_spent_counts(choose, dearest):
     """An earlier rung's cost is no longer there."""
-    worst = choose().worst_usd
+    worst = dearest(0)
     assert isinstance(choose(max_cost_usd=2 * worst, spent=Spent(nano_usd=int(worst.scaleb(9)))), Choice)
     assert isinstance(choose(max_cost_usd=2 * worst, spent=Spent(nano_usd=int(2 * worst.scaleb(9)))), NoRung)
 
 
-def test_an_attempt_of_unknown_cost_counts_as_the_dearest_so_far(choose):
+def test_an_attempt_of_unknown_cost_counts_as_the_dearest_so_far(choose, dearest):
     """Nobody knows what it cost, so as much as it can have."""
-    worst = choose().worst_usd
+    worst = dearest(0)
     assert isinstance(choose(max_cost_usd=2 * worst, spent=Spent(unpriced=1)), Choice)
     assert isinstance(choose(max_cost_usd=2 * worst, spent=Spent(unpriced=2)), NoRung)
 
@@ -225,9 +234,9 @@ def test_a_rule_s_start_is_not_left_for_speed(desk):
     assert choice.decision.without == {"rules": "small"}
 
 
-def test_what_each_constraint_changed_is_told_for_itself(choose):
+def test_what_each_constraint_changed_is_told_for_itself(choose, dearest):
     """Of two that stand in the way of the same rung neither alone would change anything."""
-    request = {"risk": Risk.HIGH, "max_cost_usd": choose(risk=Risk.HIGH).worst_usd}
+    request = {"risk": Risk.HIGH, "max_cost_usd": dearest(2)}
     assert choose(**request).decision.without == {"risk": "small"}
     poor = choose(**(request | {"max_cost_usd": Decimal("0.003")}))
     assert isinstance(poor, NoRung)
