@@ -7,6 +7,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 from schemas.base import JsonText, Record
 from schemas.envelope import Envelope
+from schemas.quick import quick
 from schemas.stages import Attempt, Decision, Finding, GateDecision, Status, ToolUse, Transition
 
 In = TypeVar("In", bound=Record)
@@ -26,6 +27,7 @@ class FailureClass(StrEnum):
 NOTHING = JsonText("{}")
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Facts:
     """What a stage learned about a job: it becomes trace events and moves the job's totals.
@@ -45,6 +47,7 @@ class Facts:
 NO_FACTS = Facts()
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Pass(Generic[Product]):
     """Go on to the next stage with this product; `head` holds fields of the head that the stage settled."""

@@ -11,6 +11,7 @@ from schemas.base import JsonText, sha256_hex
 from schemas.envelope import Envelope, Head
 from schemas.headers import cloud_event
 from schemas.job import Job
+from schemas.quick import quick
 from schemas.result import Result, ResultUsage, SnapshotStamp, Timings, stage_times
 from schemas.side import ContextRequest, Escalation, Spend, SpendKind, Took
 from schemas.stages import Completion, Decision, GateDecision, Held, Status, Usage
@@ -33,6 +34,7 @@ REVIEW_TIME = timedelta(days=7)
 """How long an escalation waits for a person."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Ending:
     """A job as it stands when it ends: what is known of it, as far as it came."""

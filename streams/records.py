@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from schemas.quick import quick
 from schemas.trace import Event
 from streams.assignment import Assignment
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
 Headers = tuple[tuple[str, bytes | None], ...]
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Raw:
     """A record's bytes, untouched."""
@@ -34,6 +36,7 @@ class Address:
         return f"{self.topic}/{self.partition}/{self.offset}"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Delivery:
     """A record taken from a topic: its address, the broker's time in milliseconds, its bytes, and the assignment under
@@ -45,6 +48,7 @@ class Delivery:
     assignment: Assignment
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Record:
     """A record to publish, by its key unless a partition is named; topics shared by all stages by the slot.
@@ -72,6 +76,7 @@ class Entered:
     otherwise: "Callable[[], Emission]"
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Emission:
     """What one finished record causes: records and trace events, published in one transaction with its offset."""
@@ -93,6 +98,7 @@ class Emission:
         return Emission((*self.records, *changes), self.events, self.urgent, self.told, self.entered)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Finished:
     """A delivery and what it caused."""

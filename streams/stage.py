@@ -8,6 +8,7 @@ from typing import Generic, TypeVar
 
 from processors.outcome import Processor
 from schemas.base import Record
+from schemas.quick import quick
 from streams.topics import FlowTopic
 
 In = TypeVar("In", bound=Record)
@@ -65,6 +66,7 @@ class Stage(Generic[In, Out]):
         return tuple((self.name if topic is own else f"{self.name}.{topic.name}", topic) for topic in self.reads)
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Moment:
     """When and where a stage worked on a record: all that a pure dispatch may not look up itself."""

@@ -7,6 +7,7 @@ from decimal import Decimal
 
 from schemas.envelope import NOTHING_SPENT, Spent
 from schemas.job import DataClass, Risk, TaskType
+from schemas.quick import quick
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
 LANGUAGE = "language"
@@ -15,6 +16,7 @@ UNDETERMINED = "und"
 """The language of what has none that is known, as BCP 47 has it."""
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RouteRequest:
     """The job's limits, where on the ladder it stands, what it has spent (US dollars), how fast the rungs were."""

@@ -9,8 +9,10 @@ from processors.providers.answers import Completion, Ended, ProviderFailure
 from processors.providers.errors import BY_BREAK, Break, ErrorClass
 from processors.providers.parsing import MAX_ERROR, parse
 from processors.providers.port import ANSWER_TOOL, Answered, Exchange, Failure, Reply
+from schemas.quick import quick
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class RawResponse:
     """What came back, unread. Header names are lower case."""
@@ -20,6 +22,7 @@ class RawResponse:
     body: bytes
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Timing:
     """Milliseconds: waited for a slot, and from sending to the first piece of the answer."""

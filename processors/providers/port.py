@@ -8,6 +8,7 @@ from typing import Any, Final, Protocol, TypeAlias
 from processors.models import Model
 from processors.providers.answers import NO_USAGE, ToolCall
 from processors.providers.errors import ErrorClass
+from schemas.quick import quick
 from schemas.stages import Transition, Usage
 
 ANSWER_TOOL: Final = "answer"
@@ -46,6 +47,7 @@ class OfferedTool:
     parameters: Any
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class CompletionRequest:
     """One attempt: what is asked of which model, and how long it may take.
@@ -79,6 +81,7 @@ class CompletionRequest:
     on_text: Callable[[str], None] | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Exchange:
     """What went over the wire, as far as it got. `usage` is what the provider reported.
@@ -98,6 +101,7 @@ class Exchange:
     first_token_ms: float | None = None
 
 
+@quick
 @dataclass(frozen=True, slots=True)
 class Reply:
     """An answer, or the wish for `tool_calls`. `tokens` joined are the text; both are empty without probabilities."""
