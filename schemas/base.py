@@ -107,9 +107,24 @@ def _flat(texts: dict[str, str]) -> JsonText:
         raise ValueError(f"not a JSON value: {error}") from error
 
 
+_HASHED_IN_PLACE = 2047
+"""Bytes that are hashed without letting other threads run."""
+_WORTH_A_SWITCH = 64 * 1024
+
+
 def sha256_hex(text: str | bytes) -> str:
-    """SHA-256 of text (as UTF-8) or bytes, 64 hex digits."""
-    return hashlib.sha256(text.encode() if isinstance(text, str) else text).hexdigest()
+    """SHA-256 of text (as UTF-8) or bytes, 64 hex digits.
+
+    From 2,048 bytes on hashlib lets other threads run meanwhile. Waking one costs as much as hashing some kilobytes,
+    so what is longer is hashed in pieces, unless it is so long that the others should run.
+    """
+    data = text.encode() if isinstance(text, str) else text
+    if not _HASHED_IN_PLACE < len(data) < _WORTH_A_SWITCH:
+        return hashlib.sha256(data).hexdigest()
+    digest = hashlib.sha256()
+    for start in range(0, len(data), _HASHED_IN_PLACE):
+        digest.update(data[start : start + _HASHED_IN_PLACE])
+    return digest.hexdigest()
 
 
 def to_millis(moment: datetime) -> int:

@@ -87,19 +87,27 @@ class Call:
 
 
 class Patience:
-    """How long a stream may take to begin, and be silent then; `over` says which was too long."""
+    """How long a call may take in all, a stream to begin, and be silent then; `over` says which was too long."""
 
-    def __init__(self, request: CompletionRequest) -> None:
+    def __init__(self, request: CompletionRequest, total_s: float) -> None:
         self._first_s = request.first_token_timeout_s if request.stream else None
         self._between_s = request.between_tokens_timeout_s if request.stream else None
-        self._limit = asyncio.timeout(self._first_s)
+        self._total_s = total_s
+        self._time = asyncio.get_running_loop().time
+        self._end = self._time() + total_s
+        self._limit = asyncio.timeout_at(self._until(self._first_s))
         self._begun = False
+
+    def _until(self, silent_s: float | None) -> float:
+        return self._end if silent_s is None else min(self._end, self._time() + silent_s)
 
     @property
     def over(self) -> tuple[Break, str] | None:
         """What took too long, if anything did."""
         if not self._limit.expired():
             return None
+        if self._limit.when() == self._end:
+            return Break.TOTAL_TIMEOUT, f"no answer within {self._total_s:.3g} s"
         if not self._begun:
             return Break.NO_BEGINNING, f"no answer began within {self._first_s:.3g} s"
         return Break.STALLED, f"the answer stopped for {self._between_s:.3g} s"
@@ -107,8 +115,8 @@ class Patience:
     def goes_on(self) -> None:
         """Something came."""
         self._begun = True
-        wait = None if self._between_s is None else asyncio.get_running_loop().time() + self._between_s
-        self._limit.reschedule(wait)
+        if self._between_s is not None:
+            self._limit.reschedule(self._until(self._between_s))
 
     async def __aenter__(self) -> Self:
         await self._limit.__aenter__()

@@ -110,9 +110,8 @@ class HttpProvider:
     async def _call(self, call: Call, body: bytes, key: Key, limit: float) -> Answered:
         stream = Body(body, self._before_call, call.sent)
         try:
-            async with asyncio.timeout(limit):
-                raw = await self._exchange(call, stream, len(body), key)
-        except TimeoutError:
+            raw = await self._exchange(call, stream, len(body), key, limit)
+        except TimeoutError:  # the transport's own
             return call.gave_up(Break.TOTAL_TIMEOUT, f"no answer within {limit:.3g} s")
         except EXPECTED as error:
             if stream.prevented is not None:
@@ -122,7 +121,7 @@ class HttpProvider:
             return raw
         return answered(self._settings.dialect, call.asked, raw, stream=call.request.stream, timing=call.timing)
 
-    async def _exchange(self, call: Call, body: Body, size: int, key: Key) -> RawResponse | Failure:
+    async def _exchange(self, call: Call, body: Body, size: int, key: Key, limit: float) -> RawResponse | Failure:
         """The response, or why there is none."""
         request = call.request
         headers = self._headers.copy()
@@ -133,7 +132,7 @@ class HttpProvider:
         limits = {"timeout": {"connect": request.connect_timeout_s}}
         sent = httpx.Request("POST", self._url(request), headers=headers, stream=body, extensions=limits)
         sent.headers.encoding = _HEADERS  # a request copies its headers without it
-        patience = Patience(request)
+        patience = Patience(request, limit)
         try:
             async with patience:
                 response = await self._transport.handle_async_request(sent)

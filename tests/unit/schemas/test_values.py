@@ -8,7 +8,7 @@ from decimal import Decimal
 import pytest
 from pydantic import ValidationError
 
-from schemas.base import json_text, money
+from schemas.base import json_text, money, sha256_hex
 from schemas.control import Bundle, Control, ControlKind, SwitchKind
 from schemas.job import Chunk, Snapshot
 from schemas.result import Result, ResultUsage, Timings
@@ -133,3 +133,10 @@ def test_a_dead_letter_s_message_is_cut_to_what_a_header_may_hold():
     headers = dict(letter.headers())
     assert len(headers["__dlq.errors.message"]) == 8192
     assert (headers["__dlq.errors.offset"], headers["penstock-retryable"]) == (b"2", b"false")
+
+
+@pytest.mark.parametrize("size", [0, 1, 2047, 2048, 2049, 4094, 10_000, 65_535, 65_536, 200_001])
+def test_a_hash_is_the_same_in_pieces(size):
+    """However long a text is, and wherever its pieces end, its hash is SHA-256's."""
+    text = ("aß" * size)[:size]
+    assert sha256_hex(text) == sha256_hex(text.encode()) == hashlib.sha256(text.encode()).hexdigest()
