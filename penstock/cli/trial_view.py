@@ -51,6 +51,8 @@ def _facts(step: TrialStep) -> Iterator[RenderableType]:
         yield f"variant {escape(decision.variant)} on {escape(decision.model)}: {escape('; '.join(decision.reasons))}"
         for skipped in decision.skipped:
             yield f"[dim]not {escape(skipped)}[/]"
+        for constraint, variant in decision.without.items():
+            yield f"[dim]without {constraint} it would be {escape(variant)}[/]"
     for attempt in facts.attempts:
         yield _attempt_line(attempt)
         if attempt.response is not None:
