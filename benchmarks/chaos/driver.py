@@ -70,14 +70,16 @@ def run(stack: EmbeddedStack, plan: Plan, watcher: Watcher, name: str = "chaos")
 
         def keep_busy() -> None:
             """A process that is to die in some transactions' time needs work until then."""
-            publishing.allowed = max(publishing.allowed, site.ends.count + plan.size.window // 2)
+            publishing.allowed = max(publishing.allowed, min(most, site.ends.count + plan.size.window // 2))
 
+        most = plan.size.jobs
         crew.meanwhile = keep_busy
-        for fault in plan.faults:
-            publishing.allowed = fault.at + plan.size.window // 2
+        for number, fault in enumerate(plan.faults):
+            most = plan.most(number)
+            publishing.allowed = min(most, fault.at + plan.size.window // 2)
             _until_ends(site, crew, publishing, fault.at, watcher)
             watcher.breaking(fault)
-            publishing.allowed = fault.at + plan.size.window
+            publishing.allowed = min(most, fault.at + plan.size.window)
             injector.inject(fault)
         publishing.allowed = plan.size.jobs
         crew.until(publishing.done.is_set, "all is published", STUCK_S + plan.size.jobs)

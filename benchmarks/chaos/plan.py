@@ -16,6 +16,8 @@ REVIEWS: Final = "reviews"
 SINK: Final = "sink"
 PARTS: Final = (*STAGES, REVIEWS, SINK)
 INFERENCE: Final = "inference"
+JOBS_FOR_A_CALL: Final = 3
+"""Jobs that are kept for each call that shall be open at a later kill: of three that start at once one calls surely."""
 FIRST, LAST = 0.04, 0.85
 """Shares of the jobs between which something is broken: afterwards all must be able to end."""
 
@@ -139,7 +141,7 @@ SHORT: Final = Size(
     zombies=(("routing", False),),
     outages_s=(),
     extras=2,
-    open_calls=25,
+    open_calls=8,  # after a death all that was in work runs apart, a dozen at once: with few jobs there are no more
 )
 
 
@@ -154,6 +156,11 @@ class Plan:
     """By the number of the job that they follow."""
     together: tuple[str, ...] = ()
     """Parts that share one process."""
+
+    def most(self, number: int) -> int:
+        """How many jobs may be published while this fault is carried out: those after it need some that are open."""
+        later = [fault.open_calls for fault in self.faults[number + 1 :] if isinstance(fault, Kill)]
+        return self.size.jobs - JOBS_FOR_A_CALL * sum(later)
 
     def garbage(self, number: int, extra: Extra) -> bytes:
         """The bytes of an unreadable record."""

@@ -34,6 +34,18 @@ def test_a_long_run_breaks_everything(seed):
     assert chosen.faults[-1].at < LONG.jobs * 0.9
 
 
+@pytest.mark.parametrize("size", [SHORT, LONG], ids=["short", "long"])
+@pytest.mark.parametrize("seed", range(5))
+def test_jobs_are_left_for_every_kill_that_needs_open_calls(seed, size):
+    """However long a fault takes, the next ones find work: and no fault waits for more ends than there may be jobs."""
+    chosen = plan(seed, size, duplicates=False)
+    for number, fault in enumerate(chosen.faults):
+        assert fault.at < chosen.most(number) <= size.jobs
+        if isinstance(fault, Kill) and number:
+            assert chosen.most(number) - chosen.most(number - 1) >= fault.open_calls
+    assert chosen.most(len(chosen.faults) - 1) == size.jobs
+
+
 def test_a_truncated_record_is_no_json():
     """However much of it is left, nobody can read it."""
     chosen = plan(1, SHORT, duplicates=False)

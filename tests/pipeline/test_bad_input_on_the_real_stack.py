@@ -80,7 +80,7 @@ UNREADABLE = {
     "binary": (bytes(range(256)), "256 bytes starting with"),
     "empty": (b"", "the record is empty"),
     "list": (b"[1, 2, 3]", "found a list"),
-    "unknown-avro": (b"\xc3\x01" + b"\x11" * 40, "none of the 1 released versions"),
+    "unknown-avro": (b"\xc3\x01" + b"\x11" * 40, "none of the 2 released versions"),
     "not-utf-8": (b'{"workflow": "banking_intent", "input": "\xff"}', "invalid unicode"),
 }
 """Records that name no job: what was found must be in the dead letter."""

@@ -23,7 +23,7 @@ class Overtaken:
 @pytest.mark.parametrize(("fatal", "error"), [(True, SlotTaken), (False, BrokerAway)])
 def test_who_is_shut_out_while_aborting_has_been_overtaken(monkeypatch, fatal, error):
     """A worker that starts beside others then looks again, instead of ending because the broker is away."""
-    monkeypatch.setattr(Connection, "transactional_producer", lambda *_: Overtaken(fatal=fatal))
+    monkeypatch.setattr(Connection, "transactional_producer", lambda *_, **__: Overtaken(fatal=fatal))
     monkeypatch.setattr(Connection, "admin", lambda _: None)
     desk = Desk(Connection("127.0.0.1:1"), "switchboard", "penstock versions")
     with pytest.raises(error, match="fenced by a newer instance"):
