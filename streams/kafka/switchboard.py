@@ -4,6 +4,7 @@ Whoever takes it shuts out whoever had it: what a late one decided on a state th
 committed. Bundles and switches go in one transaction, so nothing is half done.
 """
 
+import time
 from collections.abc import Iterable
 from typing import Self
 
@@ -18,6 +19,8 @@ from streams.records import Record
 from streams.topics import CONTROL, REGISTRY
 
 NAME = "switchboard"
+SEEN_S = 10.0
+"""Seconds after which what was written is no longer looked for: it may be unreadable to this version."""
 
 
 class Switchboard:
@@ -54,6 +57,16 @@ class Switchboard:
         finally:
             follower.close()
 
+    def _look_for(self, bundles: tuple[Bundle, ...], switches: tuple[Control, ...]) -> None:
+        """Look until what was written is there: a commit is answered before its marks are in the logs."""
+        give_up = time.monotonic() + SEEN_S
+        while True:
+            self.look()
+            seen = [control for _, control in self._switches]
+            there = all(one.version in self._bundles.get(one.workflow, {}) for one in bundles)
+            if (there and all(one in seen for one in switches)) or time.monotonic() > give_up:
+                return
+
     def _clear(self) -> None:
         self._bundles: dict[str, dict[str, Bundle]] = {}
         self._history = ControlHistory(self, logs=False)
@@ -87,5 +100,5 @@ class Switchboard:
         registered = [Record(REGISTRY.name, one.key.encode(), self._bundle.encode(one)) for one in bundles]
         switched = [Record(CONTROL.name, one.key.encode(), self._control.encode(one)) for one in switches]
         self._desk.commit([*registered, *switched])
-        self.look()  # nobody reports where they lie (see `refusals`)
+        self._look_for(bundles, switches)  # nobody reports where they lie (see `refusals`)
         return max((version for version, found in self._switches if found in switches), default=self.state.version)
