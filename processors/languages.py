@@ -18,11 +18,21 @@ SURE: Final = 0.5
 
 def language_of(text: JsonText) -> str:
     """The language of a JSON value's texts as an ISO 639 code, or `und`: too little to go by, or no text."""
-    read = " ".join(_texts(jiter.from_json(text.encode())))[:READ_CHARS]
+    read = _beginning(jiter.from_json(text.encode()))
     if not any(map(str.isalpha, read)):
         return UNDETERMINED
     best = _detector().detect(read.replace("\n", " "), model="lite")[0]
     return str(best["lang"]) if best["score"] >= SURE else UNDETERMINED
+
+
+def _beginning(value: Any) -> str:
+    """The first characters of a JSON value's texts: what lies behind them is not looked at."""
+    read = ""
+    for text in _texts(value):
+        read += f"{text[:READ_CHARS]} "
+        if len(read) > READ_CHARS:
+            break
+    return read[:READ_CHARS]
 
 
 def _texts(value: Any) -> Iterator[str]:

@@ -12,6 +12,7 @@ class Consumer:
 
     def __init__(self, polls=0, *, hangs=None, fatal=False):
         self.left, self.hangs, self.fatal, self.said = polls, hangs, fatal, []
+        self.closed = threading.Event()
 
     def unsubscribe(self):
         self.said.append("unsubscribe")
@@ -28,6 +29,7 @@ class Consumer:
         self.said.append(f"close with {self.assignment()}")
         if self.hangs is not None:
             self.hangs.wait(30)
+        self.closed.set()
 
 
 @pytest.fixture
@@ -55,8 +57,11 @@ def test_a_group_that_does_not_take_them_back_is_not_waited_for(soon, monkeypatc
 def test_a_close_that_hangs_is_left_behind(soon):
     """A process ends, whatever its client does."""
     hangs = threading.Event()
-    give_back_and_close(Consumer(hangs=hangs), "g")
+    consumer = Consumer(hangs=hangs)
+    give_back_and_close(consumer, "g")
+    assert not consumer.closed.is_set()
     hangs.set()
+    assert consumer.closed.wait(30)
 
 
 def test_a_consumer_beyond_help_is_closed_all_the_same():
