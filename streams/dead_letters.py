@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from schemas.avro import Codec, Unreadable
 from schemas.base import from_millis, sha256_hex
@@ -22,7 +22,9 @@ from streams.dispatch import job_of
 from streams.header_names import CLAIM, CUT, header_int, header_text
 from streams.records import Address, Delivery, Headers, Raw
 from streams.sizes import LETTER_HEADERS
-from streams.topics import FLOW, PRODUCERS
+from streams.topics import FLOW, HELD, PRODUCERS, FlowTopic
+
+_HOLD_JOBS: Final[dict[str, FlowTopic[Any]]] = {**FLOW, **PRODUCERS, HELD.name: HELD}
 
 ACTIONS: Final = Codec("DeadLetterActionEvent", DeadLetterActionEvent)
 REDRIVE: Final = "redrive"
@@ -132,7 +134,7 @@ def _why(ours: Headers) -> DeadLetter:
 
 def contents(letter: Letter) -> Contents:
     """What the record holds, read as the stage would read it; a claimed value must be put in before."""
-    topic = FLOW.get(letter.why.topic) or PRODUCERS.get(letter.why.topic)
+    topic = _HOLD_JOBS.get(letter.why.topic)
     if topic is None:
         return Contents(problem=f"records of {letter.why.topic or 'an unknown topic'} hold no job")
     if letter.cut:

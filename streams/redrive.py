@@ -15,12 +15,13 @@ from streams.errors import LetterUnfit
 from streams.header_names import REDRIVE_OF
 from streams.records import Headers, Record
 from streams.sizes import too_large
-from streams.topics import DEAD_LETTER_ACTIONS, FLOW, JOBS, MAX_BYTES, PRODUCERS, REVIEWS, TRACES
+from streams.topics import DEAD_LETTER_ACTIONS, FLOW, HELD, JOBS, MAX_BYTES, PRODUCERS, REVIEWS, TRACES, VERDICTS
 
 REDRIVE_OF_FIELD = "redrive_of"
 """In a redriven job's metadata, and so in its result's: the id of the job that it does again."""
 
 _OURS = ("penstock-", "ce_", "__dlq.")
+_TAKEN_BACK = frozenset({*PRODUCERS, *FLOW, HELD.name, REVIEWS.name, VERDICTS.name, TRACES.name})
 _REPLACED = frozenset({"content-type", "traceparent"})
 
 
@@ -85,7 +86,7 @@ def _as_it_was(letter: Letter, *, known: bool) -> Record:
             f"{letter.address}: {letter.cut} did not fit into the dead letter, so it can't be put back; the whole "
             f"record lies at {letter.origin} until that topic's retention ends"
         )
-    if letter.why.topic not in {*PRODUCERS, *FLOW, REVIEWS.name, TRACES.name}:
+    if letter.why.topic not in _TAKEN_BACK:
         raise LetterUnfit(f"{letter.address}: nothing is put back to {letter.why.topic or 'a topic without a name'}")
     kept = tuple(pair for pair in letter.raw.headers if pair[0] != REDRIVE_OF)
     mark = (REDRIVE_OF, str(letter.address).encode())

@@ -1,8 +1,12 @@
-"""The reviews stage: joins jobs that wait for a person with people's verdicts. The first verdict, or expiry, wins."""
+"""The reviews stage: joins jobs that wait for a person with people's verdicts. The first verdict, or expiry, wins.
+
+A job that can't be kept waiting, because its record provokes a bug or ends the process, ends as failed; of a verdict
+that does, nothing is left but a dead letter, and the job goes on waiting.
+"""
 
 import itertools
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import cast
 
@@ -15,11 +19,13 @@ from schemas.base import to_millis
 from schemas.envelope import Envelope
 from schemas.review import read_review, review_codec
 from schemas.side import Review
-from schemas.stages import Held
+from schemas.stages import Held, Status
 from schemas.state import Case
 from streams import ends, trace_rows
 from streams.assignment import Assignment
+from streams.bugs import Bugs
 from streams.dispatch import dead_letter
+from streams.errors import ProcessKilled
 from streams.ledger import REMEMBERED_MS
 from streams.records import Address, Delivery, Emission, Raw, Record
 from streams.stage import Moment
@@ -59,18 +65,33 @@ class ReviewWork:
     worker: str
     clock: Callable[[], datetime]
     control_version: Callable[[], int]
+    bugs: Bugs = field(default_factory=Bugs)
 
     async def __call__(self, delivery: Delivery) -> Emission:
-        """What a job that begins to wait, or a verdict, causes."""
+        """What a job that begins to wait, or a verdict, causes.
+
+        Raises:
+            TooManyBugs: the limit is reached; the process stops before the commit.
+        """
         try:
-            return self._with_changes(delivery.assignment, self._emission(delivery))
+            emission = self._emission(delivery)
         except Unreadable as error:
             log.warning("dead letter", stage=STAGE, address=str(delivery.address), error=str(error))
-            return dead_letter(STAGE, self.group, delivery, error, self._moment(delivery))
+            emission = dead_letter(STAGE, self.group, delivery, error, self._moment(delivery))
+        except Exception as bug:  # the one place where a bug is caught
+            self.bugs.count(STAGE, bug)
+            log.exception("bug", stage=STAGE, address=str(delivery.address))
+            emission = self._failed(delivery, bug)
+        return self._with_changes(delivery.assignment, emission)
 
     async def give_up(self, delivery: Delivery) -> Emission:
-        """What is left of a record that has ended the process too often."""
-        return dead_letter(STAGE, self.group, delivery, Unreadable("it ended the process"), self._moment(delivery))
+        """What is left of a record that has ended the process too often: a dead letter, and the end of its job."""
+        note = delivery.assignment.note
+        killed = ProcessKilled(f"the process has ended {note.alone} times with this record alone in {STAGE}")
+        log.error("given up", stage=STAGE, address=str(delivery.address), error=str(killed))
+        if note.only_raw:
+            return dead_letter(STAGE, self.group, delivery, killed, self._moment(delivery))
+        return self._with_changes(delivery.assignment, self._failed(delivery, killed))
 
     def tick(self, assignment: Assignment) -> Emission | None:
         """What the passing of time causes in a partition: jobs whose time is over end, decided ones are forgotten."""
@@ -91,8 +112,24 @@ class ReviewWork:
     def _end_overdue(self, assignment: Assignment, key: str, case: Case, now: int) -> Emission:
         held = _held(case)
         delivery = Delivery(Address(HELD.name, assignment.partition, -1), now, Raw(None, None), assignment)
-        _state(assignment).put(key, Case.made(held=None, expires_ms=0, changed_ms=now))
-        return self._end(delivery, held, expired(held.payload))
+        return self._closing(delivery, key, now, self._end(delivery, held, expired(held.payload)))
+
+    def _failed(self, delivery: Delivery, error: Exception) -> Emission:
+        """A dead letter; and the end of the job, if the record is one that has just begun to wait."""
+        moment, held, state = self._moment(delivery), _begins(delivery), _state(delivery.assignment)
+        head = held.head if held is not None else None
+        letter = dead_letter(STAGE, self.group, delivery, error, moment, head=head)
+        if held is None or state.get(_key(held.head.tenant, held.head.job_id)) is not None:
+            return letter
+        reason = f"{type(error).__name__} in {STAGE}; the record is the dead letter of {delivery.address}"
+        end, now = self._end(delivery, held, Reject(Status.FAILED, reason)), state.now(to_millis(moment.finished_at))
+        closed = self._closing(delivery, _key(held.head.tenant, held.head.job_id), now, end)
+        return Emission((*letter.records, *closed.records), (*letter.events, *closed.events))
+
+    def _closing(self, delivery: Delivery, key: str, now: int, end: Emission) -> Emission:
+        """The end of a job, once it is known whole: from now on the job waits no more."""
+        _state(delivery.assignment).put(key, Case.made(held=None, expires_ms=0, changed_ms=now))
+        return end
 
     def _emission(self, delivery: Delivery) -> Emission:
         if delivery.address.topic == HELD.name:
@@ -138,8 +175,7 @@ class ReviewWork:
                 state.put(key, Case.made(held=case.held, expires_ms=longer, changed_ms=now))
                 return Emission()
             case Reject():
-                state.put(key, Case.made(held=None, expires_ms=0, changed_ms=now))
-                return self._end(delivery, held, verdict)
+                return self._closing(delivery, key, now, self._end(delivery, held, verdict))
 
     def _end(self, delivery: Delivery, held: Envelope[Held], outcome: Reject) -> Emission:
         moment, case = self._moment(delivery), held.payload
@@ -169,6 +205,16 @@ class ReviewWork:
 def _first(state: PartitionState[Case]) -> list[tuple[str, Case]]:
     """The entries changed longest ago; what is due behind them has its turn at the next tick."""
     return list(itertools.islice(state.oldest(), EXPIRED_AT_ONCE))
+
+
+def _begins(delivery: Delivery) -> Envelope[Held] | None:
+    """The job that begins to wait with this record, if it can be read as one."""
+    if delivery.address.topic != HELD.name:
+        return None
+    try:
+        return HELD.decode(delivery)
+    except Exception:  # noqa: BLE001 -- no job can be told from it
+        return None
 
 
 def _held(case: Case) -> Envelope[Held]:

@@ -13,19 +13,16 @@ from processors.outcome import Outcome, Reject, Retry
 from schemas.avro import Unreadable
 from schemas.envelope import Envelope
 from schemas.stages import Status
-from streams import metrics
 from streams.awake import in_work
+from streams.bugs import Bugs
 from streams.dispatch import dead_letter, dispatch, failed
-from streams.errors import NoLongerOurs, ProcessKilled, TooManyBugs
+from streams.errors import NoLongerOurs, ProcessKilled
 from streams.header_names import ROUND, header_int
 from streams.records import Delivery, Emission
 from streams.sizes import failed_that_fits, taken
 from streams.stage import Moment, Stage
 
 log = structlog.get_logger(__name__)
-
-BUGS_PER_MINUTE = 50
-"""More failures by bugs than this in one minute stop the process: better to stop than to divert everything."""
 
 DEADLINE_GRACE_S = 5.0
 """Seconds after its deadline at which a call that should have ended by itself is given up."""
@@ -42,7 +39,7 @@ class StageWork:
     worker: str
     clock: Callable[[], datetime]
     control_version: Callable[[], int]
-    _bugs: list[float] = field(default_factory=list)
+    bugs: Bugs = field(default_factory=Bugs)
 
     def __post_init__(self) -> None:
         self._decode = {topic.name: topic.decode for topic in self.stage.reads}
@@ -60,7 +57,7 @@ class StageWork:
             envelope = self._decode[delivery.address.topic](delivery)
         except Exception as unreadable:  # noqa: BLE001 -- whatever bytes and headers provoke must not stop the stage
             if not isinstance(unreadable, Unreadable):
-                self._count(unreadable)
+                self.bugs.count(self.stage.name, unreadable)
             moment = self._moment(delivery, taken_at, started)
             log.warning("dead letter", stage=self.stage.name, address=str(delivery.address), error=str(unreadable))
             return dead_letter(self.stage.name, self.group, delivery, unreadable, moment)
@@ -69,7 +66,7 @@ class StageWork:
         except NoLongerOurs:
             raise
         except Exception as bug:  # the one place where a bug is caught
-            self._count(bug)
+            self.bugs.count(self.stage.name, bug)
             log.exception("bug", stage=self.stage.name, job_id=envelope.head.job_id, trace_id=envelope.head.trace_id)
             return self._failed(delivery, envelope, bug, self._moment(delivery, taken_at, started))
 
@@ -141,16 +138,6 @@ class StageWork:
     def _moment(self, delivery: Delivery, taken_at: datetime, started: float) -> Moment:
         duration_ms = (time.perf_counter() - started) * 1000
         return moment_of(delivery, taken_at, self.clock(), duration_ms, self.worker, self.control_version())
-
-    def _count(self, bug: Exception) -> None:
-        metrics.BUGS.labels(self.stage.name).inc()
-        now = time.monotonic()
-        self._bugs = [at for at in self._bugs if now - at < 60] + [now]
-        if len(self._bugs) > BUGS_PER_MINUTE:
-            raise TooManyBugs(
-                f"{self.stage.name}: {len(self._bugs)} records failed by a bug within a minute, the last by "
-                f"{type(bug).__name__}: {bug}. The process stops; what was in work stays uncommitted"
-            ) from bug
 
 
 def moment_of(

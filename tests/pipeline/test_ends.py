@@ -16,10 +16,10 @@ from schemas.job import Job
 from schemas.side import SnapshotVersion
 from schemas.stages import Status
 from schemas.submission import MAX_JOB_BYTES
+from streams.bugs import BUGS_PER_MINUTE
 from streams.call_rows import MAX_TEXT
 from streams.errors import TooManyBugs
 from streams.topics import MAX_BYTES, MAX_OWN_BYTES
-from streams.work import BUGS_PER_MINUTE
 
 ROOT = Path(__file__).parents[2]
 PAST = "2026-01-02T00:00:00Z"

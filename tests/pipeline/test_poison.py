@@ -6,6 +6,7 @@ import pytest
 
 from processors.providers.scripted import Canned, answer
 from streams.isolation import ALONE_DEATHS, AS_USUAL_DEATHS
+from streams.reviews import ReviewWork
 
 NEIGHBOURS = 40
 
@@ -93,3 +94,29 @@ async def test_thirty_kills_of_a_healthy_worker_give_up_nothing(line):
         await line.until(lambda n=n: f"late{n}" in line.results())
     assert not line.broker.records("dead-letters")
     assert {result["status"] for result in line.results().values()} == {"accepted"}
+
+
+@pytest.mark.timeout(60)
+async def test_a_job_whose_wait_for_a_person_ends_the_process_fails(line, monkeypatch):
+    """It is given up after three kills alone, with one result; another that waits is decided as ever."""
+    killed, kept = asyncio.Event(), ReviewWork.__call__
+
+    async def waits(work, delivery):
+        if delivery.address.topic == "held" and b"poison" in delivery.raw.value:
+            killed.set()
+            await asyncio.sleep(60)
+        return await kept(work, delivery)
+
+    monkeypatch.setattr(ReviewWork, "__call__", waits)
+    line.script = lambda request: answer('{"intent":"lost"}', request.model.id, 0.2)
+    line.submit("j1", "poison")
+    kills = await run_until_done(line, killed, 1)
+    result = line.results()["j1"]
+    assert result["status"] == "failed"
+    assert "ProcessKilled in reviews" in result["reason"]
+    (letter,) = line.broker.records("dead-letters")
+    assert f"ended {ALONE_DEATHS} times" in dict(letter.headers)["__dlq.errors.message"].decode()
+    assert kills <= 2 + 5 + ALONE_DEATHS
+    line.submit("j2")
+    await line.until(lambda: len(line.values("escalations")) == 2)
+    await line.until(lambda: not line.unfinished())

@@ -5,8 +5,9 @@ import json
 import pytest
 
 from processors.providers.scripted import answer
+from processors.reviewing import Reviewing
 from streams.records import Record
-from streams.reviews import AGAIN_S, PATIENCE
+from streams.reviews import AGAIN_S, PATIENCE, ReviewWork
 
 DAY_S = 86_400
 
@@ -121,3 +122,33 @@ async def test_a_verdict_on_a_job_that_nobody_waits_for_is_told_after_a_while(li
         line.clock.move(AGAIN_S)
     (letter,) = await line.until(lambda: line.broker.records("dead-letters"))
     assert "job j2 of tenant acme does not wait for a person" in dict(letter.headers)["__dlq.errors.message"].decode()
+
+
+async def test_a_job_that_a_bug_keeps_from_waiting_fails(line, monkeypatch):
+    """It has its one result and a dead letter that can be redriven, and a verdict on it comes too late."""
+    line.script = lambda request: answer('{"intent":"lost"}', request.model.id, 0.2)
+    with monkeypatch.context() as broken:
+        broken.setattr(ReviewWork, "_open", lambda _self, delivery: {}[delivery.address.topic])
+        line.submit("j1", tenant="acme")
+        result = await line.result("j1")
+    assert result["status"] == "failed"
+    assert result["reason"].startswith("KeyError in reviews; the record is the dead letter of held/")
+    (letter,) = line.broker.records("dead-letters")
+    headers = dict(letter.headers)
+    assert (headers["penstock-retryable"], headers["penstock-job"]) == (b"true", b"j1")
+    (escalation,) = line.values("escalations")
+    say(line, escalation, "accept")
+    await line.until(lambda: len(line.broker.records("dead-letters")) == 2)
+    assert len(line.values("results")) == 1
+
+
+async def test_a_verdict_that_meets_a_bug_leaves_the_job_waiting(line, waiting, monkeypatch):
+    """Of the verdict a dead letter is left; the next one ends the job."""
+    with monkeypatch.context() as broken:
+        broken.setattr(Reviewing, "decide", lambda _self, held, _review: {}[held.head.job_id])
+        say(line, waiting, "accept")
+        (letter,) = await line.until(lambda: line.broker.records("dead-letters"))
+    assert dict(letter.headers)["penstock-error-class"] == b"KeyError"
+    assert not line.values("results")
+    say(line, waiting, "accept")
+    assert (await line.result("j1"))["status"] == "accepted_after_review"

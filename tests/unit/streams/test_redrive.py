@@ -12,7 +12,7 @@ from schemas.base import JsonText
 from schemas.dead_letter_events import DeadLetterActionEvent
 from schemas.envelope import Envelope, Head, Header, Origin
 from schemas.job import Audience, Chunk, Job, Risk, Snapshot
-from schemas.stages import Decision, Routed, Tier
+from schemas.stages import Decision, Held, Routed, Tier
 from schemas.submission import MAX_JOB_BYTES, origin_of, read_submission
 from streams.assignment import Assignment
 from streams.dead_letters import ACTIONS, State, Wanted, contents, read_letter, state_of
@@ -21,7 +21,7 @@ from streams.errors import LetterUnfit
 from streams.records import Address, Delivery, Raw
 from streams.redrive import Deed, drop, redrive
 from streams.stage import Moment
-from streams.topics import ROUTED
+from streams.topics import HELD, ROUTED
 
 NOW = datetime(2026, 11, 21, 12, tzinfo=UTC)
 DEED = Deed("ops", "the bug is mended", NOW)
@@ -118,6 +118,13 @@ def test_a_producers_record_that_a_bug_hit_is_a_new_job_too():
     assert (sent["input"], sent["priority"], sent["tenant"]) == (1, "high", "default")
 
 
+def test_a_job_that_could_not_wait_for_a_person_is_a_new_job_too():
+    """It is tried from the start: whether it must wait again is decided anew."""
+    held = Held(job=JOB, stage="grading", reason="unsure", escalation_id="acme/j1/0/0", expires_at=NOW)
+    done = redrive(letter(HELD.encode(Envelope(head=HEAD, payload=held)), "held", stage="reviews"), DEED, 1)
+    assert (done.records[0].topic, json.loads(done.records[0].value)["metadata"]["redrive_of"]) == ("jobs", "j1")
+
+
 @pytest.mark.parametrize(
     ("refused", "says"),
     [
@@ -137,7 +144,7 @@ def test_what_can_not_be_redriven_says_why(refused, says):
 
 def test_an_unreadable_record_between_stages_is_put_back(routed):
     """What a newer version wrote can be read after an upgrade; rows that the warehouse refused, after a mend."""
-    for topic in ("routed", "traces"):
+    for topic in ("routed", "held", "verdicts", "traces"):
         record = redrive(letter(b"\xc3\x01 newer", topic, head=None), DEED, 1).records[0]
         assert (record.topic, record.key, record.value) == (topic, b"k", b"\xc3\x01 newer")
 
