@@ -132,7 +132,7 @@ LONG: Final = Size(
     open_calls=50,
 )
 SHORT: Final = Size(
-    jobs=320,
+    jobs=480,
     window=150,
     inference_kills=1,
     other_kills=("grading",),
@@ -141,7 +141,7 @@ SHORT: Final = Size(
     zombies=(("routing", False),),
     outages_s=(),
     extras=2,
-    open_calls=8,  # after a death all that was in work runs apart, a dozen at once: with few jobs there are no more
+    open_calls=25,
 )
 
 
