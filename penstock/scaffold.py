@@ -133,6 +133,7 @@ def with_model(text: str, *, name: str, base_url: str, model_id: str, key_env: s
     added = (
         f'\n[providers.{name}]\nbase_url = "{base_url}"\n{key}\n[models.{name}]\nprovider = "{name}"\n'
         f'id = "{model_id}"\ntier = "{tier}"\n'
+        '# capabilities = ["json_schema", "logprobs"]   # what it can do, if it can; penstock providers check looks\n'
         "# prices = { input_usd = …, output_usd = … }   # per million tokens; until then costs are unknown, not zero\n"
     )
     changed = text.rstrip("\n") + "\n" + added

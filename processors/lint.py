@@ -63,7 +63,7 @@ def _of_bundle(bundle: Bundle, models: Models, today: date | None) -> tuple[Work
         found += _unused_tools(workflow)
         found += _slow_tools(workflow, bundle.files[SETTINGS])
         found += _prompt_problems(workflow, bundle.files)
-        found += _calibration_problems(workflow, today)
+        found += _calibration_problems(workflow, models, today)
         found += _prior_problems(workflow)
         if not errors_of(found):  # a policy over models that are not there says nothing
             found += golden_problems(bundle.files.get(POLICY_CASES, ""), workflow, models)
@@ -192,7 +192,7 @@ def _render_problems(template: Template, workflow: Workflow) -> Iterator[Problem
             return
 
 
-def _calibration_problems(workflow: Workflow, today: date | None) -> Iterator[Problem]:
+def _calibration_problems(workflow: Workflow, models: Models, today: date | None) -> Iterator[Problem]:
     variants = {rung.variant for rung in workflow.settings.ladder}
     limit = workflow.settings.review_every_days
     for i, fitted in enumerate(workflow.calibration.maps):
@@ -209,9 +209,21 @@ def _calibration_problems(workflow: Workflow, today: date | None) -> Iterator[Pr
         if limit and today and fitted.evidence.fitted_on + timedelta(days=limit) < today:
             found = f"fitted on {fitted.evidence.fitted_on}, more than {limit} days ago"
             yield Problem(CALIBRATION, 1, place, found, "review the workflow and fit it anew", Level.WARNING)
-    for variant in sorted(variants - {fitted.variant for fitted in workflow.calibration.maps}):
-        found = f"variant {variant} has no calibration: its confidence is unknown and its answers go to a person"
-        yield Problem(CALIBRATION, 0, "maps", found, "fit it with penstock calibrate", Level.WARNING)
+    fitted_for = {fitted.variant for fitted in workflow.calibration.maps}
+    for rung in sorted(workflow.settings.ladder, key=lambda rung: rung.variant):
+        if rung.variant not in fitted_for:
+            yield _uncalibrated(rung, models)
+
+
+def _uncalibrated(rung: Rung, models: Models) -> Problem:
+    """That a variant has no calibration, and what is to be done first."""
+    model = models.models.get(rung.model)
+    found = f"variant {rung.variant} has no calibration: its confidence is unknown and its answers go to a person"
+    mend = "fit it with penstock calibrate"
+    if model is not None and Capability.LOGPROBS not in model.capabilities:
+        found += f", and {rung.model} is not said to give log-probabilities, which confidence is made of"
+        mend = f'add "logprobs" to its capabilities in models.toml (penstock providers check {rung.model}), then {mend}'
+    return Problem(CALIBRATION, 0, "maps", found, mend, Level.WARNING)
 
 
 def _prior_problems(workflow: Workflow) -> Iterator[Problem]:

@@ -63,4 +63,6 @@ def new(  # noqa: PLR0913 -- a command's options
     if as_json:
         print_json({"workflow": name, "folder": str(folder), "model": chosen, "errors": [str(one) for one in wrong]})
         return
+    if base_url:
+        say(f"say in models.toml what {chosen} can do (capabilities), then: penstock providers check {chosen}")
     say(f"wrote {folder}, which asks {chosen}; edit it, then: penstock try {name} --text '…' --watch")

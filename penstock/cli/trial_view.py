@@ -12,6 +12,7 @@ from rich.table import Table
 from rich.tree import Tree
 
 from penstock.cli.output import ms, number, usd
+from penstock.cli.trace_view import answer_in
 from penstock.evals import Evaluation, Figures, Judged, Share, figures
 from penstock.trial import ACCEPTED, ESCALATED, Trial, TrialStep
 from processors.outcome import Pass
@@ -56,7 +57,7 @@ def _facts(step: TrialStep) -> Iterator[RenderableType]:
     for attempt in facts.attempts:
         yield _attempt_line(attempt)
         if attempt.response is not None:
-            yield f"[dim]{escape(_short(attempt.response))}[/]"
+            yield f"[dim]{escape(_short(answer_in(attempt.response) or attempt.response))}[/]"
     for finding in facts.findings:
         colour = "green" if finding.verdict == "allow" else "red"
         yield f"check {escape(finding.check)}: [{colour}]{finding.verdict}[/] {escape(finding.evidence)}"

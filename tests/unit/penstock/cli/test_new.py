@@ -49,7 +49,12 @@ def test_a_provider_of_one_s_own_is_added(project, capsys):
     assert after.startswith(before)
     assert 'api_key_env = "BIG_KEY"' in after
     assert 'model = "priority"' in (project / "workflows" / "priority" / "workflow.toml").read_text()
-    assert cli(capsys, "lint")[0] == 0
+    code, out, _ = cli(capsys, "lint")
+    assert code == 0
+    assert 'add "logprobs" to its capabilities in models.toml' in " ".join(out.split())
+    (project / "models.toml").write_text(after.replace("# capabilities", "capabilities"))
+    code, out, _ = cli(capsys, "lint")
+    assert (code, "logprobs" in out) == (0, False)
 
 
 @pytest.mark.parametrize(
