@@ -173,8 +173,8 @@ def evidence(fitted: Calibration) -> Table:
     """Each map with what it rests on."""
     shown = Table(box=None, pad_edge=False, header_style="bold")
     columns = ("variant", "model", "method", "cases", "right", "held-out ECE", "accepted", "of these right", "at least")
-    for place, column in enumerate(columns):
-        shown.add_column(column, justify="left" if place < 3 else "right")
+    for place, column in enumerate(columns):  # a name that does not fit goes on below: it is needed whole
+        shown.add_column(column, justify="left" if place < 3 else "right", overflow="fold")
     for one in fitted.maps:
         found: Any = one.evidence
         share = None if not found.accepted else found.accepted_correct / found.accepted

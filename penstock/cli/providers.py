@@ -2,7 +2,7 @@
 
 import asyncio
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 from rich.markup import escape
@@ -14,6 +14,8 @@ from penstock.cli.session import session_of
 
 if TYPE_CHECKING:
     from penstock.provider_check import Checked
+
+COLUMNS: Final = ("model", "provider", "answers as", "schema", "log-probs", "usage", "begins", "ends", "cost")
 
 providers = typer.Typer(no_args_is_help=True, help="Check the providers and models of models.toml.")
 
@@ -67,7 +69,9 @@ def check(
 
 
 def _table(found: "list[Checked]") -> Table:
-    table = Table("model", "provider", "answers as", "schema", "log-probs", "usage", "first text", "whole", "cost")
+    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+    for place, name in enumerate(COLUMNS):  # a name that does not fit goes on below: it is needed whole
+        table.add_column(name, overflow="fold" if place < 3 else "ellipsis", no_wrap=place >= 3)
     for one in found:
         table.add_row(
             one.model,
