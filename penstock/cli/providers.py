@@ -15,7 +15,7 @@ from penstock.cli.session import session_of
 if TYPE_CHECKING:
     from penstock.provider_check import Checked
 
-COLUMNS: Final = ("model", "provider", "answers as", "schema", "log-probs", "usage", "begins", "ends", "cost")
+COLUMNS: Final = ("model", "answers as", "schema", "log-probs", "usage", "begins", "ends", "cost")
 
 providers = typer.Typer(no_args_is_help=True, help="Check the providers and models of models.toml.")
 
@@ -69,13 +69,12 @@ def check(
 
 
 def _table(found: "list[Checked]") -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 1), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
     for place, name in enumerate(COLUMNS):  # a name that does not fit goes on below: it is needed whole
-        table.add_column(name, overflow="fold" if place < 3 else "ellipsis", no_wrap=place >= 3)
+        table.add_column(name, overflow="fold" if place < 2 else "ellipsis", no_wrap=place >= 2)
     for one in found:
         table.add_row(
-            one.model,
-            one.provider,
+            escape(one.model),
             escape(one.model_answered or UNKNOWN) if one.answered else "[red]no answer[/]",
             _held(one.schema_enforced),
             _held(one.logprobs),
