@@ -1,7 +1,8 @@
 """Routing: which rung of the ladder a job is tried on now."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+import functools
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from datetime import datetime
 
 from processors.catalog import Catalog
@@ -48,11 +49,7 @@ class Routing:
         return self._route(head, admitted.job, workflow, control)
 
     def _route(self, head: Head, job: Job, workflow: Workflow, control: ControlState) -> Outcome[Routed]:
-        request = request_of(head, job, workflow)
-        if request.max_latency_ms is not None or workflow.rules:  # nobody else asks how fast the rungs are
-            ladder = workflow.settings.ladder
-            seen_ms = self.seen_ms(workflow.name, workflow.version, ladder, self.clock())
-            request = replace(request, seen_ms=seen_ms)
+        request = request_of(head, job, workflow, functools.partial(self._seen, workflow))
         choice = route(request, workflow, self.catalog.models, control)
         if isinstance(choice, NoRung):
             if choice.over_budget:
@@ -63,16 +60,25 @@ class Routing:
         facts = Facts(decision=choice.decision, decided_on=as_json(request, control.version))
         return Pass(Routed.made(job=job, decision=choice.decision), facts, settled)
 
+    def _seen(self, workflow: Workflow) -> Mapping[str, float]:
+        return self.seen_ms(workflow.name, workflow.version, workflow.settings.ladder, self.clock())
 
-def request_of(head: Head, job: Job, workflow: Workflow) -> RouteRequest:
-    """What the route rests on, from the job and its workflow's settings."""
+
+def request_of(
+    head: Head, job: Job, workflow: Workflow, seen_ms: Callable[[], Mapping[str, float]] = dict
+) -> RouteRequest:
+    """What the route rests on, from the job and its workflow's settings.
+
+    `seen_ms` is asked how fast the rungs were lately, where something is decided by it.
+    """
     settings = workflow.settings
+    max_latency_ms = job.max_latency_ms or settings.slo.latency_ms
     return RouteRequest(
         task=job.task_type or settings.task,
         risk=head.risk,
         size=prompt_bytes(job),
         rung=head.rung,
-        max_latency_ms=job.max_latency_ms or settings.slo.latency_ms,
+        max_latency_ms=max_latency_ms,
         max_cost_usd=job.max_cost_usd,
         spent=head.spent,
         tenant=head.tenant,
@@ -80,6 +86,7 @@ def request_of(head: Head, job: Job, workflow: Workflow) -> RouteRequest:
         created_at=head.created_at,
         data=data_class(job.data_class, settings),
         gains=() if workflow.prior is None else workflow.prior.gains(job.input),
+        seen_ms=seen_ms() if max_latency_ms is not None or workflow.rules else {},
     )
 
 

@@ -127,6 +127,11 @@ def sha256_hex(text: str | bytes) -> str:
     return digest.hexdigest()
 
 
+def to_the_microsecond(ms: float) -> float:
+    """Milliseconds to three places, as rows and paths hold them: `round` takes five times as long."""
+    return int(ms * 1000 + 0.5) / 1000
+
+
 def to_millis(moment: datetime) -> int:
     """Milliseconds since the epoch, as a broker's timestamps are."""
     return int(moment.timestamp() * 1000)

@@ -5,7 +5,7 @@ from typing import Any
 
 import orjson
 
-from schemas.base import JsonText, Money, Record
+from schemas.base import JsonText, Money, Record, to_the_microsecond
 from schemas.stages import Status, Tier
 
 
@@ -77,5 +77,5 @@ def stage_times(path: list[dict[str, Any]]) -> dict[str, float]:
     """Milliseconds spent in each stage's processor, summed over rounds and rungs, from the steps of a decision path."""
     times: dict[str, float] = {}
     for step in path:
-        times[step["stage"]] = round(times.get(step["stage"], 0.0) + step["ms"], 3)
+        times[step["stage"]] = to_the_microsecond(times.get(step["stage"], 0.0) + step["ms"])
     return times

@@ -170,4 +170,4 @@ def _ending(
 
 
 def _onward(head: Head, outcome: Pass[T]) -> Envelope[T]:
-    return Envelope.made(head=head.but(**outcome.head), payload=outcome.product)
+    return Envelope.made(head=head.but(**outcome.head) if outcome.head else head, payload=outcome.product)

@@ -7,7 +7,7 @@ from typing import Any
 import orjson
 
 from processors.outcome import Pass
-from schemas.base import JsonText, sha256_hex
+from schemas.base import JsonText, sha256_hex, to_the_microsecond
 from schemas.envelope import Envelope, Head
 from schemas.headers import cloud_event
 from schemas.job import Job
@@ -65,7 +65,7 @@ class Ending:
     @property
     def total_ms(self) -> float:
         """Milliseconds since the broker acknowledged the job."""
-        return round((self.moment.finished_at - self.head.created_at).total_seconds() * 1000, 3)
+        return to_the_microsecond((self.moment.finished_at - self.head.created_at).total_seconds() * 1000)
 
 
 def result(ending: Ending, status: Status, reason: str, output: JsonText | None) -> Emission:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from processors.outcome import NO_FACTS, Climb, Escalate, Facts, Outcome, Pass, Reject, Retry
-from schemas.base import sha256_hex
+from schemas.base import sha256_hex, to_the_microsecond
 from schemas.envelope import Envelope, Head, Spent, Step
 from schemas.job import Snapshot
 from schemas.stages import Attempt, Decision, Submission
@@ -33,7 +33,7 @@ def after(stage: str, head: Head, outcome: Outcome[Any], moment: Moment) -> Head
         round=head.round,
         outcome=OUTCOME_WORDS[type(outcome)],
         reason=outcome.reason,
-        ms=round(moment.duration_ms, 3),
+        ms=to_the_microsecond(moment.duration_ms),
     )
     spent = _spent(head.spent, outcome.facts.attempts)
     return head.but(path=head.path_with(step), spent=spent)

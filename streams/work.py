@@ -11,6 +11,7 @@ import structlog
 
 from processors.outcome import Outcome, Reject, Retry
 from schemas.avro import Unreadable
+from schemas.base import to_the_microsecond
 from schemas.envelope import Envelope
 from schemas.stages import Status
 from streams.awake import in_work
@@ -147,7 +148,7 @@ def moment_of(
     queue_ms = taken_at.timestamp() * 1000 - delivery.timestamp_ms
     return Moment(
         finished_at=finished_at,
-        queue_ms=max(0.0, round(queue_ms, 3)),
+        queue_ms=to_the_microsecond(max(0.0, queue_ms)),
         duration_ms=duration_ms,
         worker=worker,
         control_version=control_version,
