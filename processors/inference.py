@@ -12,8 +12,9 @@ from processors.control import ReadControl
 from processors.freshness import refused, stale
 from processors.models import Capability, Model
 from processors.outcome import Escalate, Facts, Outcome, Pass, Reject, Retry
+from processors.policy.constraints import Constraint
 from processors.policy.failure import settle
-from processors.policy.ladder import barred, data_class, open_above, shut_model, stopped
+from processors.policy.ladder import barred, data_class, open_above, shut_model, stopped, why_closed
 from processors.policy.recovery import LATER_S, Again, Elsewhere, Place, recover
 from processors.pricing import worst_cost
 from processors.prompts import Rendered, RenderError
@@ -179,10 +180,14 @@ class _Round:
 
     def _stopped(self) -> Escalate | Retry | Reject | None:
         """Why no attempt may start now: the data is not for it, a switch was thrown, it is too late, or stale."""
-        if why := barred(self.target, self.on.catalog.models, self.data):
-            return Escalate(why, facts=self._facts())
-        control = self.on.control()
-        if why := shut_model(self.target, self.on.catalog.models, control) or stopped(self.head, control):
+        models, control = self.on.catalog.models, self.on.control()
+        if why := barred(self.target, models, self.data):
+            closed = why_closed(self.rung, models, control, self.data)
+            if closed is not None and closed[0] is Constraint.DATA:
+                return Escalate(why, facts=self._facts())
+            # A fallback may see the data; it was switched off since the job was routed, or is back by now.
+            return Retry(why if closed is None else closed[1], facts=self._facts())
+        if why := shut_model(self.target, models, control) or stopped(self.head, control):
             return Retry(why, facts=self._facts())
         now = self.on.clock()
         if now >= self.head.deadline:

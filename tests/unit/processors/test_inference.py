@@ -342,3 +342,21 @@ async def test_no_call_is_made_to_a_model_that_may_not_see_the_data(inference, r
     outcome = await place.run(routed(job=a_job(data_class="personal")))
     assert outcome == Escalate("model tiny is not self-hosted, and the data is personal")
     assert place.provider.requests == []
+
+
+async def test_personal_data_waits_for_the_one_model_that_may_see_it(inference, routed, desk, a_job):
+    """A self-hosted fallback that is killed after the job was routed is waited for, and asked when it is back."""
+    providers = desk.models.providers
+    house = providers[desk.models.models["grand"].provider].model_copy(update={"self_hosted": True})
+    update = {"providers": {**providers, desk.models.models["grand"].provider: house}}
+    desk.catalog.models = desk.models.model_copy(update=update)
+    desk.with_files(**{"workflow.toml": desk.settings_text.replace('"tiny"', '"tiny"\nfallbacks = ["grand"]')})
+    personal = routed(job=a_job(data_class="personal"), workflow_version=desk.version)
+    free, place = desk.control, inference(GOOD)
+    desk.control = replace(free, kills=frozenset({(SwitchKind.MODEL, "grand")}))
+    outcome = await place.run(personal)
+    assert isinstance(outcome, Retry)
+    assert (outcome.reason, place.provider.requests) == ("model grand is killed", [])
+    desk.control = free
+    await place.run(personal)
+    assert [request.model.id for request in place.provider.requests] == ["grand-1"]
