@@ -34,11 +34,12 @@ class EnteringWork(ChainedWork):
         self, delivery: Delivery, envelope: Envelope[Any], outcome: Outcome[Any], moment: Moment
     ) -> Emission:
         if isinstance(outcome, Pass) and not delivery.assignment.suspects(delivery.address.offset):
-            onward, rows = passed_on(self.stage, delivery, envelope, outcome, moment)
             topic = self.then.stage.reads[0]
-            there = self.into.free(topic.name, topic.key(onward.head).encode())
-            after = await self._followed(delivery, onward, there) if there is not None else None
-            if there is not None and after is not None:
+            there = self.into.free(topic.name, topic.key(envelope.head.but(**outcome.head)).encode())
+            if there is None:
+                return taken(dispatch(self.stage, delivery, envelope, outcome, moment))
+            onward, rows = passed_on(self.stage, delivery, envelope, outcome, moment)
+            if (after := await self._followed(delivery, onward, there)) is not None:
                 otherwise = functools.partial(dispatch, self.long_way, delivery, envelope, outcome, moment)
                 return after.after(rows, Entered(self.into.source, there, otherwise))
         return taken(dispatch(self.stage, delivery, envelope, outcome, moment))

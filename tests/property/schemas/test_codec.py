@@ -1,10 +1,8 @@
 """Everything with a wire format survives it, whatever its fields hold."""
 
 import contextlib
-import copy
 import io
 import json
-import pickle
 from decimal import Decimal
 from fractions import Fraction
 from types import SimpleNamespace
@@ -103,9 +101,6 @@ def test_a_record_that_is_made_is_one_that_was_validated(name, any_of):
         assert model.made(**value.__dict__) == model.of(dict(value.__dict__)) == value
         changed = value.but(**other.__dict__)
         assert (changed, repr(changed), changed.model_copy()) == (other, repr(other), other)
-        assert (copy.deepcopy(changed), pickle.loads(pickle.dumps(changed))) == (other, other)
-        assert changed.model_dump() == other.model_dump()
-        assert not hasattr(changed, "made_up")
 
     check()
 
